@@ -1,0 +1,27 @@
+"""The one exception of the project's own: a mistake that the user can mend, shown without a traceback."""
+
+import errno
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """One clear sentence: which file or setting, what was expected, what was found, what to do."""
+
+
+def raise_faults(faults: Sequence[str], where: object) -> None:
+    """Raise all `faults` found in `where` as one UserError; return when there are none."""
+    if len(faults) == 1:
+        raise UserError(faults[0])
+    if faults:
+        lines = "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
+        raise UserError(f"{len(faults)} faults in {where}; mend them all, then run again:\n{lines}")
+
+
+def disk_full(error: OSError) -> UserError | None:
+    """The sentence for a disk or quota that is full; None for any other OSError."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return UserError(
+        f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
+        "unharmed; free some space or point data.store and hydra.run.dir at another disk, then run again."
+    )
