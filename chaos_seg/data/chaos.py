@@ -1,0 +1,130 @@
+"""The index of a CHAOS tree: which patients are there, and which mask belongs to which DICOM slice.
+
+Layout (Zenodo record 3362845): `Train_Sets/CT/<id>/{DICOM_anon,Ground}` and `Test_Sets/CT/<id>/DICOM_anon`;
+MR folders beside them are ignored. The k-th mask belongs to the k-th DICOM file by *file name*: InstanceNumber
+grows along it and z descends, so readers that sort by z see the masks in reverse.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos_seg.errors import UserError
+
+
+@dataclass(frozen=True)
+class PatientFolder:
+    """One patient's place in the tree; `mask_dir` is None in the challenge's test set, which has no masks."""
+
+    patient: str
+    dicom_dir: Path
+    mask_dir: Path | None
+
+
+@dataclass(frozen=True)
+class SliceFiles:
+    """The files of one slice; `rank` counts from 0 in file-name order."""
+
+    rank: int
+    dicom: Path
+    mask: Path | None
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts `img10` after `img9`: runs of digits compare as numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
+
+
+def find_patients(root: Path) -> dict[str, PatientFolder]:
+    """All CT patients below `root` by id, in natural order.
+
+    Raises UserError when `root` is not a CHAOS tree or a patient id occurs in both sets.
+    """
+    if not root.is_dir():
+        raise UserError(
+            f"{root}: expected the folder that holds Train_Sets, found no such folder; set data.root or the "
+            "environment variable CHAOS_ROOT to it."
+        )
+    found: dict[str, PatientFolder] = {}
+    for subset in ("Train_Sets", "Test_Sets"):
+        ct = root / subset / "CT"
+        folders = [p for p in ct.iterdir() if (p / "DICOM_anon").is_dir()] if ct.is_dir() else []
+        for folder in folders:
+            if folder.name in found:
+                raise UserError(
+                    f"{folder}: patient {folder.name} is also in {found[folder.name].dicom_dir.parent}; "
+                    "ids must be unique, so remove or rename one of the two."
+                )
+            masks = folder / "Ground"
+            found[folder.name] = PatientFolder(folder.name, folder / "DICOM_anon", masks if masks.is_dir() else None)
+    if not found:
+        raise UserError(
+            f"{root}: expected Train_Sets/CT/<id>/DICOM_anon below it, found no CT patient; point data.root at "
+            "the folder that holds Train_Sets."
+        )
+    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+
+def select_patients(root: Path, patients: Sequence[str]) -> dict[str, PatientFolder]:
+    """The folders of `patients`, in that order. Raises UserError that names every one that is not there."""
+    found = find_patients(root)
+    missing = [patient for patient in patients if patient not in found]
+    if missing:
+        raise UserError(
+            f"{root}: the split names patient {', '.join(missing)}, but the tree has {', '.join(found)}; "
+            "choose another data/split or complete the tree."
+        )
+    return {patient: found[patient] for patient in patients}
+
+
+def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[str]]:
+    """The slices of one patient with their masks, and the faults that forbid to pair them (empty when sound).
+
+    Pairs by rank in natural file-name order, which serves both naming schemes of CHAOS: `i0000,0000b.dcm`
+    (0-based) and `IMG-0001-00001.dcm` (1-based).
+    """
+    dicoms = _files(folder.dicom_dir, ".dcm")
+    if not dicoms:
+        return [], [f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."]
+    if folder.mask_dir is None:
+        return [SliceFiles(rank, path, None) for rank, path in enumerate(dicoms)], []
+    masks = _files(folder.mask_dir, ".png")
+    if not masks:
+        return [], [f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."]
+    fault = _numbering_fault(folder.mask_dir, masks, len(dicoms))
+    if fault:
+        return [], [fault]
+    pairs = zip(dicoms, masks, strict=True)
+    return [SliceFiles(rank, dicom, mask) for rank, (dicom, mask) in enumerate(pairs)], []
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Files of one kind in natural order, without the hidden ones that macOS leaves beside them."""
+    files = [p for p in folder.iterdir() if p.suffix.lower() == suffix and not p.name.startswith(".")]
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _numbering_fault(folder: Path, masks: list[Path], slices: int) -> str | None:
+    """What is wrong with the numbers in the masks' names: a gap would shift every mask behind it by one."""
+    numbers = [int(digits[-1]) if (digits := re.findall(r"[0-9]+", path.stem)) else None for path in masks]
+    if None in numbers:
+        name = masks[numbers.index(None)].name
+        return f"{folder / name}: expected a mask numbered like liver_GT_012.png; rename or remove it."
+    have = [number for number in numbers if number is not None]
+    start = 1 if have[0] >= 1 and have[-1] >= slices else 0
+    wanted = range(start, start + slices)
+    missing = [str(number) for number in wanted if number not in have]
+    extra = [path.name for path, number in zip(masks, have, strict=True) if number not in wanted]
+    if len(set(have)) < len(have):
+        twice = [path.name for path, number in zip(masks, have, strict=True) if have.count(number) > 1]
+        return f"{folder}: expected one mask a number, found {', '.join(twice)}; remove the wrong one."
+    if not missing and not extra:
+        return None
+    found = f"found {len(masks)}"
+    found += f", without number {', '.join(missing)}" if missing else ""
+    found += f", with {', '.join(extra)} too many" if extra else ""
+    return (
+        f"{folder}: expected {slices} masks, one for each DICOM file, numbered from {start} to "
+        f"{start + slices - 1}; {found}; restore the missing files or remove the extra ones."
+    )

@@ -1,0 +1,205 @@
+"""A synthetic CHAOS tree: abdomens of simple shapes, as real DICOM and 1-bit PNG with the traps of the real one.
+
+Three rescale intercepts, both naming schemes, z that descends along the file names, SliceThickness larger than the
+step, pixels of 49,944 HU in a corner, slices without liver at both ends. Spleen and muscle are as bright as the
+liver, so that no threshold finds it: a network has to learn where it lies. Every file carries SyntheticData = YES.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from scipy import ndimage
+
+from chaos_seg.errors import UserError
+from chaos_seg.files import locked, write_json
+
+INTERCEPTS = (-1000, -1024, -1200)
+CORNER_HU = 49_944
+FIELD_OF_VIEW_MM = 370.0
+HEIGHT_MM = 240.0  # along z, from above the dome of the liver to below its tip
+OVERLAP = 1.6  # SliceThickness / step
+
+
+@dataclass
+class Phantom:
+    """The settings that a phantom tree is a function of."""
+
+    patients: int = 8
+    slices: int = 24
+    size: int = 128  # rows and columns
+    seed: int = 0
+
+
+def write_phantom(store: Path, phantom: Phantom) -> Path:
+    """Write the tree that `phantom` describes below `store`, unless it is there; returns its root."""
+    if min(phantom.patients, phantom.slices) < 1 or phantom.size < 16:
+        raise UserError(
+            f"data.phantom: expected at least 1 patient, 1 slice and size 16, found {phantom.patients} patients, "
+            f"{phantom.slices} slices and size {phantom.size}."
+        )
+    name = f"phantom_p{phantom.patients}_s{phantom.slices}_{phantom.size}px_seed{phantom.seed}"
+    root = store / "phantoms" / name
+    with locked(store / "locks" / name):
+        if not root.is_dir():
+            partial = root.with_name(f".{name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                for number in range(1, phantom.patients + 1):
+                    _write_patient(partial / "Train_Sets" / "CT" / str(number), number, phantom)
+                write_json(partial / "phantom.json", asdict(phantom))
+                partial.rename(root)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _write_patient(folder: Path, number: int, phantom: Phantom) -> None:
+    rng = np.random.default_rng([phantom.seed, number])
+    dicom_dir, mask_dir = folder / "DICOM_anon", folder / "Ground"
+    dicom_dir.mkdir(parents=True)
+    mask_dir.mkdir()
+    intercept = INTERCEPTS[number % len(INTERCEPTS)]
+    study = [str(phantom.seed), str(number)]
+    for rank, (hu, liver) in enumerate(render(rng, phantom.slices, phantom.size)):
+        if number % 3 == 1:
+            hu[0, :2] = CORNER_HU
+        name = f"IMG-{number:04d}-{rank + 1:05d}.dcm" if number % 2 else f"i{rank:04d},0000b.dcm"
+        dataset = _dicom(hu, intercept, number, rank, phantom, study)
+        dataset.save_as(dicom_dir / name, enforce_file_format=True)
+        Image.fromarray(liver).convert("1").save(mask_dir / f"liver_GT_{rank:03d}.png")
+
+
+def _dicom(hu: np.ndarray, intercept: int, number: int, rank: int, phantom: Phantom, study: list[str]) -> Dataset:
+    step = HEIGHT_MM / phantom.slices
+    spacing = FIELD_OF_VIEW_MM / phantom.size
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CTImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid(entropy_srcs=[*study, str(rank)])
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=[*study, "study"])
+    ds.SeriesInstanceUID = generate_uid(entropy_srcs=[*study, "series"])
+    ds.SyntheticData = "YES"
+    ds.Modality = "CT"
+    ds.PatientName = f"PHANTOM^{number}"
+    ds.PatientID = ""
+    ds.InstanceNumber = rank + 1
+    ds.ImagePositionPatient = [-FIELD_OF_VIEW_MM / 2, -FIELD_OF_VIEW_MM / 2, round(-step * rank, 4)]
+    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    ds.PixelSpacing = [spacing, spacing]
+    ds.SliceThickness = round(OVERLAP * step, 4)
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.Rows = ds.Columns = phantom.size
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit = 15
+    ds.PixelRepresentation = 0
+    ds.RescaleIntercept = intercept
+    ds.RescaleSlope = 1
+    ds.PixelData = np.clip(hu - intercept, 0, 65535).astype("<u2").tobytes()
+    return ds
+
+
+def render(rng: np.random.Generator, slices: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw one patient, head first.
+
+    Coordinates: x from -1 (the patient's right, left in the picture) to 1, y from -1 (front) to 1 (back), z from 0
+    (head) to 1 (feet).
+
+    Yields:
+        int64 HU and bool liver, each (size, size), slice by slice.
+    """
+    draw = rng.uniform
+    grid = (np.arange(size) + 0.5) / size * 2 - 1
+    flat_y, flat_x = np.meshgrid(grid, grid, indexing="ij")
+    # What differs between patients.
+    half_width, half_depth = draw(0.74, 0.92), draw(0.52, 0.68)
+    fat, wall = draw(0.03, 0.12), draw(0.08, 0.13)
+    shift = draw(-0.04, 0.04, 3)  # of all organs together
+    scale = draw(0.88, 1.12)
+    liver_hu = draw(85, 165)
+    spleen_hu, heart_hu, muscle_hu = liver_hu + draw(-8, 8, 3) - (0, 0, 6)
+    noise_hu = draw(10, 18)
+    waves = [(draw(1.5, 3.5, 3), draw(0, 2 * np.pi, 2), draw(0.015, 0.035, 2)) for _ in range(3)]
+    rib_phase, vessel_phase = draw(0, 1), draw(0, 2 * np.pi, 4)
+    kidneys_z, stomach = draw(0.6, 0.7, 2), draw(-0.05, 0.05, 3)
+
+    for rank in range(slices):
+        z = (rank + 0.5) / slices
+        x, y = flat_x.copy(), flat_y.copy()
+        for frequency, phase, size_of_wave in waves:  # bend the space, so that no organ is an ellipsoid
+            x += size_of_wave[0] * np.sin(frequency[0] * flat_y * 2 + frequency[2] * z * 3 + phase[0])
+            y += size_of_wave[1] * np.sin(frequency[1] * flat_x * 2 + frequency[2] * z * 3 + phase[1])
+
+        def ball(
+            centre: tuple[float, float, float],
+            radii: tuple[float, float, float],
+            x: np.ndarray = x,
+            y: np.ndarray = y,
+            z: float = z,
+        ) -> np.ndarray:
+            """Inside of an ellipsoid, moved and scaled with the patient."""
+            cx, cy, cz = (c + s for c, s in zip(centre, shift, strict=True))
+            rx, ry, rz = (r * scale for r in radii)
+            return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((z - cz) / rz) ** 2 < 1
+
+        def tube(cx: float, cy: float, radius: float, x: np.ndarray = x, y: np.ndarray = y) -> np.ndarray:
+            """Inside of a circle, the section of something that runs along z."""
+            return (x - cx) ** 2 + (y - cy) ** 2 < radius**2
+
+        radius = np.sqrt((flat_x / half_width) ** 2 + (flat_y / half_depth) ** 2)
+        body, muscle = radius < 1, radius < 1 - fat
+        cavity = radius < 1 - fat - wall
+        dome = 0.5 - scale * (0.33 - 0.6 * ((x + 0.36 - shift[0]) ** 2 + (y - shift[1]) ** 2))
+        lung = cavity & (z - shift[2] < np.minimum(dome, 0.36))  # the diaphragm lies on the liver
+
+        hu = np.full((size, size), -1000.0)
+        hu[body] = -100
+        hu[muscle] = muscle_hu
+        hu[cavity] = -95
+        bowel = cavity & (z > 0.55) & (np.sin(9 * x + 12 * z) * np.sin(11 * y + 7 * z) > 0.35) & (y < 0.15)
+        hu[bowel] = 35
+        gut = (0.28 + stomach[0], -0.2 + stomach[1], 0.42 + stomach[2])
+        hu[cavity & ball(gut, (0.26, 0.2, 0.2))] = 25
+        hu[cavity & ball((gut[0], gut[1] - 0.1, gut[2]), (0.14, 0.07, 0.14))] = -900  # its air rises to the front
+        hu[cavity & ball((0.52, 0.16, 0.45), (0.2, 0.24, 0.2))] = spleen_hu
+        for side, kidney_z in ((-1, kidneys_z[0]), (1, kidneys_z[1])):
+            hu[cavity & ball((side * 0.36, 0.26, kidney_z), (0.12, 0.12, 0.17))] = liver_hu + 55
+            hu[cavity & ball((side * 0.32, 0.25, kidney_z), (0.04, 0.05, 0.1))] = 15
+        hu[ball((0.05, -0.15, 0.05), (0.34, 0.3, 0.2)) & cavity] = heart_hu
+        hu[lung & ~ball((0.05, -0.15, 0.05), (0.34, 0.3, 0.2))] = -850
+
+        right = ball((-0.36, 0.0, 0.5), (0.42, 0.42, 0.33))
+        left = ball((-0.02, -0.2, 0.38), (0.36, 0.18, 0.15))
+        gallbladder = ball((-0.24, -0.2, 0.62), (0.08, 0.1, 0.08))
+        cava, aorta = tube(-0.1 + shift[0], 0.2, 0.055), tube(0.08 + shift[0], 0.24, 0.055)
+        spine = tube(0.0, half_depth * 0.55, 0.15)
+        liver = cavity & (right | left) & ~lung & ~gallbladder & ~cava & ~aorta & ~spine
+        liver &= ~ball((-0.36, 0.3, kidneys_z[0]), (0.15, 0.16, 0.19))  # the right kidney presses into it
+        hu[liver] = liver_hu
+        for number, phase in enumerate(vessel_phase):  # vessels inside the liver belong to it
+            cx = -0.3 + 0.2 * np.cos(phase + 5 * z + number)
+            cy = 0.2 * np.sin(phase + 4 * z - number)
+            hu[liver & tube(cx + shift[0], cy + shift[1], 0.03)] = liver_hu + 45
+        hu[gallbladder & cavity & ~lung] = 12
+        hu[(cava | aorta) & cavity] = liver_hu + 60
+
+        hu[tube(0.0, half_depth * 0.55, 0.15)] = 180
+        hu[tube(0.0, half_depth * 0.55, 0.12)] = 260
+        for side in (-1, 1):
+            hu[muscle & tube(side * 0.24, half_depth * 0.74, 0.16)] = muscle_hu
+        angle = np.arctan2(flat_y / half_depth, flat_x / half_width)
+        ribs = muscle & ~cavity & (np.cos(9 * angle + 2 * np.pi * (4 * z + rib_phase)) > 0.75) & (z < 0.7)
+        hu[ribs] = 350
+
+        hu = ndimage.gaussian_filter(hu, size / 256)  # partial volume
+        grain = ndimage.gaussian_filter(rng.standard_normal((size, size)), 0.6)
+        hu += noise_hu * grain / grain.std()
+        hu[flat_x**2 + flat_y**2 > 1] = -2048  # outside the scanner's circle; the file stores it as 0
+        yield np.rint(hu).astype(np.int64), liver

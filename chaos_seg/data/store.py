@@ -1,0 +1,248 @@
+"""Decoded slices on disk: each patient is decoded once, then memory-mapped by every run and worker.
+
+    <store>/volumes/<key>/hu.npy     int16 (slices, rows, columns), HU
+    <store>/volumes/<key>/mask.npy   uint8 {0, 1}, the same shape; absent without masks
+    <store>/volumes/<key>/meta.json  geometry and what the masks hold
+    <store>/seen/<folder>.json       the key of a patient folder whose files have not changed since
+
+The key is a hash of the files' content and of the settings that shape the arrays, so a volume is never stale and
+copies of a tree share it. A folder whose names, sizes and times are as they were is not read again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from chaos_seg.data.chaos import PatientFolder, SliceFiles, pair_slices
+from chaos_seg.data.dicom import HU_RANGE, SliceHeader, read_mask, read_slice, slice_normal
+from chaos_seg.errors import UserError, raise_faults
+from chaos_seg.files import atomic_file, locked, read_json, write_json
+
+FORMAT = 1  # raise when the arrays or meta.json change their meaning
+MAX_STEP_DEVIATION = 0.5  # of the median z step: a missing slice makes 1.0, rounding of positions makes 0.01
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of a decoded volume beside its pixels."""
+
+    key: str
+    shape: tuple[int, int, int]  # slices, rows, columns
+    spacing_mm: tuple[float, float, float]  # z, y, x; z from ImagePositionPatient, 0 when there is one slice
+    z_mm: list[float]  # position of each slice along the slice normal
+    orientation: tuple[float, ...]
+    first_position_mm: tuple[float, ...]
+    slice_thickness_mm: float | None
+    intercepts: list[float]  # the distinct ones
+    synthetic: bool
+    liver_pixels: list[int] | None  # per slice; None without masks
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A decoded patient in the store. Small: it carries no pixels, so workers get it for nothing."""
+
+    patient: str
+    folder: Path
+    meta: Meta
+
+    @property
+    def slices(self) -> int:
+        return self.meta.shape[0]
+
+    def hu(self, rank: int) -> np.ndarray:
+        """Slice `rank` as int16 HU (rows, columns), mapped from disk; the mapping ends with the array."""
+        return np.load(self.folder / "hu.npy", mmap_mode="r")[rank]
+
+    def mask(self, rank: int) -> np.ndarray:
+        """Mask of slice `rank` as uint8 {0, 1} (rows, columns), mapped from disk."""
+        return np.load(self.folder / "mask.npy", mmap_mode="r")[rank]
+
+
+def open_volumes(store: Path, folders: Iterable[PatientFolder]) -> list[Volume]:
+    """The volumes of `folders`, decoding those that the store does not hold yet.
+
+    Raises:
+        UserError: every fault of every folder at once.
+    """
+    folders = list(folders)
+    known = {folder.patient: _lookup(store, folder) for folder in folders}
+    todo = [folder for folder in folders if known[folder.patient] is None]
+    faults: list[str] = []
+    for folder in tqdm(todo, desc="Decoding patients", unit="patient", disable=None if todo else True):
+        volume, found = _build(store, folder)
+        known[folder.patient] = volume
+        faults += found
+    raise_faults(faults, "the data")
+    return [volume for folder in folders if (volume := known[folder.patient]) is not None]
+
+
+def fingerprint(volumes: Iterable[Volume]) -> str:
+    """One hash for the content of several patients, whatever their order."""
+    lines = sorted(f"{volume.patient} {volume.meta.key}" for volume in volumes)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _lookup(store: Path, folder: PatientFolder) -> Volume | None:
+    """The volume of a folder that is as it was when it was decoded, without opening any of its files."""
+    try:
+        seen = read_json(_seen_file(store, folder))
+        if seen["listing"] != _listing(folder):
+            return None
+        return _load(store, folder.patient, seen["key"])
+    except (OSError, ValueError, KeyError, TypeError):  # never decoded, or a damaged note: decode again
+        return None
+
+
+def _load(store: Path, patient: str, key: str) -> Volume:
+    place = store / "volumes" / key
+    meta = read_json(place / "meta.json")
+    return Volume(patient, place, Meta(**{**meta, "shape": tuple(meta["shape"])}))
+
+
+def _seen_file(store: Path, folder: PatientFolder) -> Path:
+    name = hashlib.sha256(str(folder.dicom_dir.resolve()).encode()).hexdigest()[:32]
+    return store / "seen" / f"{name}.json"
+
+
+def _listing(folder: PatientFolder) -> str:
+    """A hash of the names, sizes and times of a patient's files: cheap, and different when a file was touched."""
+    digest = hashlib.sha256(f"{FORMAT} {HU_RANGE}".encode())
+    for directory in (folder.dicom_dir, folder.mask_dir):
+        if directory is not None:
+            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+                stat = entry.stat()
+                digest.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[str]]:
+    """Decode one patient unless its content is there already; the volume, or the faults that forbid it."""
+    listing = _listing(folder)
+    slices, faults = pair_slices(folder)
+    if faults:
+        return None, faults
+    key = _content_key(slices)
+    place = store / "volumes" / key
+    with locked(store / "locks" / key):  # a second process waits here, then finds the volume made
+        if not place.is_dir():
+            partial = store / "volumes" / f".{key}.partial"
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            partial.mkdir(parents=True)
+            try:
+                faults = _decode(slices, partial, key)
+                if faults:
+                    return None, faults
+                partial.rename(place)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    write_json(_seen_file(store, folder), {"listing": listing, "key": key})
+    return _load(store, folder.patient, key), []
+
+
+def _content_key(slices: list[SliceFiles]) -> str:
+    digest = hashlib.sha256(json.dumps({"format": FORMAT, "hu_range": HU_RANGE}).encode())
+    for item in slices:
+        for path in (item.dicom, item.mask):
+            digest.update(hashlib.sha256(path.read_bytes()).digest() if path else b"no mask")
+    return digest.hexdigest()[:40]
+
+
+def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[str]:
+    """Write hu.npy, mask.npy and meta.json into `place` with one slice in memory at a time; returns the faults."""
+    faults: list[str] = []
+    headers: list[SliceHeader] = []
+    liver: list[int] = []
+    labelled = slices[0].mask is not None
+    with atomic_file(place / "hu.npy") as hu_file, atomic_file(place / "mask.npy") as mask_file:
+        for item in slices:
+            hu = mask = None
+            try:
+                header, hu = read_slice(item.dicom)
+                if not headers:
+                    _write_header(hu_file, "<i2", (len(slices), *hu.shape))
+                    _write_header(mask_file, "|u1", (len(slices), *hu.shape))
+                headers.append(header)
+                hu_file.write(hu.tobytes())
+                expected = (headers[0].rows, headers[0].columns)
+                if hu.shape != expected:
+                    faults.append(_size_fault(item.dicom, hu.shape, expected, slices[0].dicom))
+            except UserError as error:
+                faults.append(str(error))
+            if item.mask is not None:
+                try:
+                    mask = read_mask(item.mask)
+                    liver.append(int(mask.sum()))
+                    mask_file.write(mask.tobytes())
+                    if hu is not None and mask.shape != hu.shape:
+                        faults.append(_size_fault(item.mask, mask.shape, hu.shape, item.dicom))
+                except UserError as error:
+                    faults.append(str(error))
+    faults = faults or _geometry_faults(headers, slices)
+    if faults:
+        return faults
+    if not labelled:
+        (place / "mask.npy").unlink()
+    first, z_mm = headers[0], _z_positions(headers)
+    meta = Meta(
+        key=key,
+        shape=(len(headers), first.rows, first.columns),
+        spacing_mm=(_z_step(z_mm), first.pixel_spacing_mm[0], first.pixel_spacing_mm[1]),
+        z_mm=z_mm,
+        orientation=first.orientation,
+        first_position_mm=first.position_mm,
+        slice_thickness_mm=first.slice_thickness_mm,
+        intercepts=sorted({header.intercept for header in headers}),
+        synthetic=any(header.synthetic for header in headers),
+        liver_pixels=liver if labelled else None,
+    )
+    write_json(place / "meta.json", asdict(meta))
+    return []
+
+
+def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:
+    # A plain file rather than open_memmap: on a full disk a write fails, where a mapping would end the process.
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+
+
+def _size_fault(path: Path, found: tuple[int, ...], expected: tuple[int, ...], like: Path) -> str:
+    return (
+        f"{path}: expected {expected[0]} x {expected[1]} pixels like {like.name}, found {found[0]} x {found[1]}; "
+        "restore the file that belongs to this series."
+    )
+
+
+def _geometry_faults(headers: list[SliceHeader], slices: list[SliceFiles]) -> list[str]:
+    """Slices that are doubled, missing or out of order by their positions along z."""
+    steps = np.diff(_z_positions(headers))
+    if not len(steps):
+        return []
+    typical = float(np.median(steps))
+    faults = []
+    for index, step in enumerate(steps):
+        if abs(step - typical) > MAX_STEP_DEVIATION * abs(typical) or typical == 0:
+            before, after = slices[index].dicom, slices[index + 1].dicom.name
+            faults.append(
+                f"{before}: expected a step of {typical:.2f} mm along z to {after}, found {step:.2f} mm; "
+                "a slice is missing, doubled or out of order: restore the series."
+            )
+    return faults
+
+
+def _z_positions(headers: list[SliceHeader]) -> list[float]:
+    """Position of each slice along the slice normal, mm."""
+    normal = slice_normal(headers[0].orientation)
+    return [float(np.dot(normal, header.position_mm)) for header in headers]
+
+
+def _z_step(z_mm: list[float]) -> float:
+    """Distance between slices in mm, from the first and the last position as in the official evaluation."""
+    return abs(z_mm[-1] - z_mm[0]) / (len(z_mm) - 1) if len(z_mm) > 1 else 0.0

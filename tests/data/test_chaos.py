@@ -1,0 +1,90 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chaos_seg.data.chaos import PatientFolder, find_patients, natural_key, pair_slices, select_patients
+from chaos_seg.errors import UserError
+
+
+def touch(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_natural_order_puts_10_after_9() -> None:
+    names = ["i0010,0000b.dcm", "IMG-0001-00010.dcm", "i0009,0000b.dcm", "IMG-0001-00009.dcm", "img10", "img9"]
+    assert sorted(names, key=natural_key) == [
+        "IMG-0001-00009.dcm",
+        "IMG-0001-00010.dcm",
+        "i0009,0000b.dcm",
+        "i0010,0000b.dcm",
+        "img9",
+        "img10",
+    ]
+
+
+@pytest.mark.parametrize(
+    "dicoms",
+    [
+        [f"i{k:04d},0000b.dcm" for k in range(12)],
+        [f"IMG-0001-{k + 1:05d}.dcm" for k in range(12)],
+        [f"IMG-0001-{k + 1}.DCM" for k in range(12)],
+    ],
+)
+def test_kth_mask_belongs_to_kth_dicom_in_both_naming_schemes(tmp_path: Path, dicoms: list[str]) -> None:
+    masks = [f"liver_GT_{k:03d}.png" for k in range(12)]
+    folder = PatientFolder("1", touch(tmp_path / "d", ["._x.dcm", *dicoms]), touch(tmp_path / "g", masks))
+    slices, faults = pair_slices(folder)
+    assert faults == []
+    assert [(s.rank, s.dicom.name, s.mask and s.mask.name) for s in slices] == [
+        (k, dicoms[k], masks[k]) for k in range(12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([0, 1, 3], "without number 2"),
+        ([1, 2, 3], "without number 0"),
+        ([0, 1, 2, 3, 4], "with liver_GT_4.png too many"),
+        ([0, 1, 2, 9], "without number 3, with liver_GT_9.png too many"),
+    ],
+)
+def test_missing_or_extra_mask_is_named(tmp_path: Path, numbers: list[int], said: str) -> None:
+    dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(4)])
+    masks = touch(tmp_path / "g", [f"liver_GT_{k}.png" for k in numbers])
+    slices, (fault,) = pair_slices(PatientFolder("1", dicoms, masks))
+    expected_from = 1 if numbers == [1, 2, 3, 4] else 0
+    assert slices == [] and said in fault and f"numbered from {expected_from}" in fault
+
+
+def test_masks_may_count_from_1(tmp_path: Path) -> None:
+    dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(3)])
+    masks = touch(tmp_path / "g", [f"liver{k}.png" for k in (1, 2, 3)])
+    slices, faults = pair_slices(PatientFolder("1", dicoms, masks))
+    assert not faults and [s.mask and s.mask.name for s in slices] == ["liver1.png", "liver2.png", "liver3.png"]
+
+
+def test_test_set_has_no_masks_and_mr_is_ignored(tree: Path) -> None:
+    ct = tree / "Train_Sets" / "CT"
+    shutil.copytree(ct / "1" / "DICOM_anon", tree / "Test_Sets" / "CT" / "11" / "DICOM_anon")
+    shutil.copytree(ct / "1" / "DICOM_anon", tree / "Train_Sets" / "MR" / "50" / "DICOM_anon")
+    found = find_patients(tree)
+    assert list(found) == ["1", "2", "3", "4", "11"]
+    assert found["11"].mask_dir is None and found["1"].mask_dir == ct / "1" / "Ground"
+
+
+def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: expected the folder that holds Train_Sets, found no such folder"):
+        find_patients(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: expected Train_Sets/CT/<id>/DICOM_anon"):
+        find_patients(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"the split names patient 8, 9, but the tree has 1, 2, 3, 4"):
+        select_patients(tree, ["1", "8", "9"])
+    shutil.copytree(tree / "Train_Sets" / "CT" / "1", tree / "Test_Sets" / "CT" / "1")
+    with pytest.raises(UserError, match="patient 1 is also in"):
+        find_patients(tree)

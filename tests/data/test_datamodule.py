@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from chaos_seg.data.datamodule import ChaosDataModule, EpochSampler
+from chaos_seg.data.splits import Split
+from chaos_seg.errors import UserError
+
+SPLIT = Split(("1", "3"), ("2",), ("4",))
+
+
+def datamodule(root: Path, store: Path, **changed: object) -> ChaosDataModule:
+    settings = {"image_size": 32, "level_hu": 0, "width_hu": 2800, "rotation_deg": 5, "batch_size": 4, "seed": 1}
+    module = ChaosDataModule(root, store, SPLIT, **{**settings, "num_workers": 0, **changed})  # type: ignore[arg-type]
+    module.prepare()
+    return module
+
+
+def epochs(module: ChaosDataModule, count: int = 2) -> list[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    loader, batches = module.train_dataloader(), []
+    for epoch in range(count):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        batches += [(batch["index"].tolist(), batch["image"], batch["mask"]) for batch in loader]
+    return batches
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_same_batches_with_any_number_of_workers(phantom_root: Path, tmp_path: Path, workers: int) -> None:
+    alone = epochs(datamodule(phantom_root, tmp_path))
+    others = epochs(datamodule(phantom_root, tmp_path, num_workers=workers))
+    assert len(alone) == len(others) == 8  # 14 slices in batches of 4, twice
+    for (index, image, mask), (index2, image2, mask2) in zip(alone, others, strict=True):
+        assert index == index2 and torch.equal(image, image2) and torch.equal(mask, mask2)
+
+
+def test_augmentation_and_order_are_a_function_of_seed_and_epoch(phantom_root: Path, tmp_path: Path) -> None:
+    first, again = (epochs(datamodule(phantom_root, tmp_path)) for _ in range(2))
+    other = epochs(datamodule(phantom_root, tmp_path, seed=2))
+    order = [[i for batch in part for i in batch[0]] for part in (first[:4], first[4:], again[:4], other[:4])]
+    assert order[0] == order[2] and order[0] != order[1] and order[0] != order[3]
+    assert all(sorted(one) == list(range(14)) for one in order)
+    images = [
+        dict(zip(one, torch.cat([batch[1] for batch in part]))) for one, part in zip(order, (first[:4], first[4:]))
+    ]
+    assert not torch.equal(images[0][5], images[1][5])  # the same slice turned otherwise in another epoch
+
+
+def test_distributed_samplers_share_the_epoch(phantom_root: Path, tmp_path: Path) -> None:
+    dataset = datamodule(phantom_root, tmp_path).datasets["train"]
+    samplers = [EpochSampler(dataset, num_replicas=2, rank=rank, shuffle=True, seed=1) for rank in range(2)]
+    for sampler in samplers:
+        sampler.set_epoch(3)
+    parts = [list(sampler) for sampler in samplers]
+    assert {epoch for part in parts for epoch, _ in part} == {3}
+    assert sorted(index for part in parts for _, index in part) == list(range(14))
+
+
+def test_sides_hold_their_patients_and_are_not_augmented(phantom_root: Path, tmp_path: Path) -> None:
+    module = datamodule(phantom_root, tmp_path)
+    assert {side: [v.patient for v in d.volumes] for side, d in module.datasets.items()} == {
+        "train": ["1", "3"],
+        "val": ["2"],
+        "test": ["4"],
+    }
+    dataset = module.datasets["val"]
+    volume = dataset.volumes[0]
+    for index in range(7):
+        sample = dataset[index]
+        expected = torch.from_numpy(volume.hu(index).astype("float32") / 1400).clip(-1, 1)
+        assert torch.allclose(sample["image"][0], expected) and sample["image"].dtype == torch.float32
+        assert torch.equal(sample["mask"][0], torch.from_numpy(volume.mask(index).astype("float32")))
+    assert torch.cat([batch["index"] for batch in module.val_dataloader()]).tolist() == list(range(7))
+
+
+def test_batch_larger_than_the_data(phantom_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"batch_size=15: expected at most 14, the number of training slices"):
+        datamodule(phantom_root, tmp_path, batch_size=15)
+
+
+def test_a_patient_without_masks_cannot_be_used(tree: Path, tmp_path: Path) -> None:
+    (tree / "Train_Sets" / "CT" / "4" / "Ground").rename(tree / "elsewhere")
+    with pytest.raises(UserError, match="no Ground folder for patient 4"):
+        datamodule(tree, tmp_path / "s")
+
+
+def test_patients_outside_the_split_are_not_touched(tree: Path, tmp_path: Path) -> None:
+    broken = tree / "Train_Sets" / "CT" / "99" / "DICOM_anon"
+    broken.mkdir(parents=True)
+    (broken / "i0000,0000b.dcm").write_text("broken")
+    assert len(datamodule(tree, tmp_path / "s").volumes) == 4

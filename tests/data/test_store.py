@@ -1,0 +1,159 @@
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from chaos_seg.data import store as store_module
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.store import Volume, fingerprint, open_volumes
+from chaos_seg.errors import UserError
+
+
+def volumes(root: Path, store: Path) -> dict[str, Volume]:
+    return {volume.patient: volume for volume in open_volumes(store, find_patients(root).values())}
+
+
+def patient_files(tree: Path, patient: str, kind: str) -> list[Path]:
+    return sorted((tree / "Train_Sets" / "CT" / patient / kind).iterdir())
+
+
+def edit(path: Path, **tags: object) -> None:
+    dataset = pydicom.dcmread(path)
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+def test_holds_what_the_files_hold(phantom_root: Path, tmp_path: Path) -> None:
+    for patient, volume in volumes(phantom_root, tmp_path).items():
+        for rank, (dicom, mask) in enumerate(
+            zip(patient_files(phantom_root, patient, "DICOM_anon"), patient_files(phantom_root, patient, "Ground"))
+        ):
+            dataset = pydicom.dcmread(dicom)
+            hu = dataset.pixel_array.astype(int) + int(dataset.RescaleIntercept)
+            assert np.array_equal(volume.hu(rank), np.clip(hu, -2048, 3071))
+            with Image.open(mask) as image:
+                assert np.array_equal(volume.mask(rank), np.asarray(image).astype(np.uint8))
+        assert volume.meta.liver_pixels == [int(volume.mask(rank).sum()) for rank in range(volume.slices)]
+        assert volume.meta.synthetic
+
+
+def test_z_spacing_is_the_step_of_the_positions_not_slice_thickness(phantom_root: Path, tmp_path: Path) -> None:
+    meta = volumes(phantom_root, tmp_path)["1"].meta
+    step = 240 / 7
+    assert meta.spacing_mm == pytest.approx((step, 370 / 32, 370 / 32), abs=1e-3)
+    assert meta.slice_thickness_mm == pytest.approx(1.6 * step, abs=1e-3)
+    assert meta.z_mm == pytest.approx([-step * k for k in range(7)], abs=1e-3)  # descends along the file names
+
+
+def test_intercepts_differ_and_corner_outliers_are_clipped(phantom_root: Path, tmp_path: Path) -> None:
+    found = volumes(phantom_root, tmp_path)
+    assert {tuple(v.meta.intercepts) for v in found.values()} == {(-1000.0,), (-1024.0,), (-1200.0,)}
+    assert found["1"].hu(0)[0, :2].tolist() == [3071, 3071]
+    assert found["2"].hu(0)[0, :2].tolist() == [-1200, -1200]
+
+
+def test_slices_are_mapped_not_read(phantom_root: Path, tmp_path: Path) -> None:
+    assert isinstance(volumes(phantom_root, tmp_path)["1"].hu(3), np.memmap)
+
+
+def test_second_opening_reads_no_file(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = volumes(phantom_root, tmp_path)
+    monkeypatch.setattr(store_module, "pair_slices", lambda folder: pytest.fail("indexed again"))
+    assert volumes(phantom_root, tmp_path) == first
+
+
+def test_copy_of_a_tree_shares_volumes_and_fingerprint(phantom_root: Path, tree: Path, tmp_path: Path) -> None:
+    first, second = volumes(phantom_root, tmp_path / "s"), volumes(tree, tmp_path / "s")
+    assert first == second and fingerprint(first.values()) == fingerprint(reversed(second.values()))
+    assert len([p for p in (tmp_path / "s" / "volumes").iterdir() if p.is_dir()]) == 4
+
+
+def test_changed_pixel_makes_another_volume(tree: Path, tmp_path: Path) -> None:
+    before = volumes(tree, tmp_path / "s")
+    path = patient_files(tree, "2", "DICOM_anon")[3]
+    times = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # same size, same modification time
+    after = volumes(tree, tmp_path / "s")
+    assert after["2"].meta.key != before["2"].meta.key and after["1"] == before["1"]
+    assert fingerprint(after.values()) != fingerprint(before.values())
+    assert np.count_nonzero(after["2"].hu(3) != before["2"].hu(3)) == 1
+
+
+def test_all_faults_are_listed_at_once(tree: Path, tmp_path: Path) -> None:
+    patient_files(tree, "1", "Ground")[2].unlink()
+    patient_files(tree, "2", "DICOM_anon")[1].write_text("broken")
+    Image.fromarray(np.arange(32 * 32, dtype=np.uint8).reshape(32, 32)).save(patient_files(tree, "2", "Ground")[4])
+    edit(patient_files(tree, "3", "DICOM_anon")[5], Modality="MR")
+    Image.fromarray(np.zeros((16, 32), bool)).save(patient_files(tree, "4", "Ground")[0])
+    with pytest.raises(UserError) as error:
+        volumes(tree, tmp_path / "s")
+    text = str(error.value)
+    assert text.startswith("5 faults") and len(text.splitlines()) == 6
+    for said in ("without number 2", "expected a DICOM file", "found 256 values", "found MR", "found 16 x 32"):
+        assert said in text
+    left = [p for p in (tmp_path / "s" / "volumes").iterdir()] if (tmp_path / "s" / "volumes").exists() else []
+    assert left == []
+
+
+def test_missing_doubled_or_other_slices(tree: Path, tmp_path: Path) -> None:
+    dicoms, masks = (patient_files(tree, "1", kind) for kind in ("DICOM_anon", "Ground"))
+    dicoms[3].unlink()  # with a mask of another slice missing too, the counts agree
+    masks[6].unlink()
+    edit(patient_files(tree, "2", "DICOM_anon")[2], ImagePositionPatient=[-185, -185, -34.2857])
+    other = patient_files(tree, "3", "DICOM_anon")[2]
+    edit(other, Rows=16, PixelData=bytes(16 * 32 * 2))
+    with pytest.raises(UserError) as error:
+        volumes(tree, tmp_path / "s")
+    text = str(error.value)
+    assert f"{dicoms[2]}: expected a step of -34.29 mm along z to {dicoms[4].name}, found -68.57 mm" in text
+    assert "found 0.00 mm" in text and f"{other}: expected 32 x 32 pixels" in text
+
+
+def test_full_disk_leaves_nothing(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        volumes(tree, tmp_path / "s")
+    assert "npy" in str(error.value.filename)
+    assert list((tmp_path / "s" / "volumes").iterdir()) == []
+
+
+def test_leftovers_of_a_killed_build_do_no_harm(phantom_root: Path, tmp_path: Path) -> None:
+    sound = volumes(phantom_root, tmp_path / "a")
+    for volume in sound.values():
+        partial = tmp_path / "b" / "volumes" / f".{volume.meta.key}.partial"
+        partial.mkdir(parents=True)
+        (partial / "hu.npy").write_bytes(b"half")
+    again = volumes(phantom_root, tmp_path / "b")
+    assert all(np.array_equal(again[p].hu(2), sound[p].hu(2)) for p in sound)
+    shutil.rmtree(tmp_path / "b" / "volumes")  # the notes of what was seen outlive the volumes
+    assert volumes(phantom_root, tmp_path / "b").keys() == sound.keys()
+
+
+def test_data_root_may_be_read_only(tree: Path, tmp_path: Path) -> None:
+    before = sorted(p for p in tree.rglob("*"))
+    volumes(tree, tmp_path / "s")
+    assert sorted(p for p in tree.rglob("*")) == before
+
+
+def test_real_set_3(real_root: Path, tmp_path: Path) -> None:
+    volume = open_volumes(tmp_path, [find_patients(real_root)["3"]])[0]
+    assert volume.meta.shape == (78, 512, 512) and not volume.meta.synthetic
+    assert volume.meta.spacing_mm == pytest.approx((2.0, 0.7265625, 0.7265625))
+    assert volume.meta.slice_thickness_mm == 3.2
+    assert volume.meta.liver_pixels is not None and np.count_nonzero(volume.meta.liver_pixels) == 71
+    millilitres = sum(volume.meta.liver_pixels) * np.prod(volume.meta.spacing_mm) / 1000
+    assert millilitres == pytest.approx(1417, abs=0.5)
+    under = np.concatenate([volume.hu(k)[volume.mask(k) > 0] for k in range(78)])
+    assert (round(under.mean()), round(under.std())) == (141, 34)  # 36 +- 248 with the masks reversed

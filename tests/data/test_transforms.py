@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
+
+
+def test_paper_window_is_division_by_1400_clipped() -> None:
+    hu = np.array([[-2048, -1400, -1024, 0, 141, 1400, 3071]], np.int16)
+    assert window(hu, 0, 2800) == pytest.approx(np.clip(hu / 1400, -1, 1))
+    assert window(hu, 0, 2800).dtype == np.float32
+
+
+def test_soft_tissue_window() -> None:
+    assert window(np.array([-1000, -160, 40, 240, 900]), 40, 400).tolist() == [-1, -1, 0, 1, 1]
+
+
+def test_resizing_halves_without_a_shift() -> None:
+    image = np.arange(64, dtype=np.float32).reshape(8, 8)
+    assert np.array_equal(resize_image(image, (4, 4)), image.reshape(4, 2, 4, 2).mean((1, 3)))
+    rows, columns = np.mgrid[:128, :128]
+    disc = ((rows - 60.3) ** 2 + (columns - 70.6) ** 2 < 30.2**2).astype(np.uint8)
+    small = resize_mask(disc, (64, 64))
+    shift = np.array(ndimage.center_of_mass(small)) - ((np.array(ndimage.center_of_mass(disc)) + 0.5) / 2 - 0.5)
+    assert np.abs(shift).max() < 0.06  # nearest neighbour is off by 0.25
+    assert small.sum() == pytest.approx(disc.sum() / 4, rel=0.03)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (33, 33), (64, 64), (100, 100)])
+def test_resizing_to_any_size(size: tuple[int, int]) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
+    small = resize_mask(mask, size)
+    assert small.shape == size and set(np.unique(small)) == {0, 1} and small.mean() == pytest.approx(0.25, abs=0.08)
+    assert resize_image(mask.astype(np.float32), size).shape == size
+
+
+def bar() -> np.ndarray:
+    mask = np.zeros((101, 101), np.uint8)
+    mask[48:53, 10:91] = 1
+    return mask
+
+
+def angle_of(mask: np.ndarray) -> float:
+    """Direction of the longest axis of a mask, degrees."""
+    rows, columns = np.nonzero(mask)
+    covariance = np.cov(columns - columns.mean(), rows - rows.mean())
+    return float(np.degrees(0.5 * np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])))
+
+
+def test_rotation_is_uniform_within_its_limits() -> None:
+    rotation, mask = Rotation(5), bar()
+    angles = np.array([angle_of(rotation(mask.astype(np.float32), mask, (0, epoch, 7))[1]) for epoch in range(400)])
+    assert np.abs(angles).max() < 5.2 and np.abs(angles).max() > 4.8
+    assert angles.mean() == pytest.approx(0, abs=0.5)
+    assert angles.std() == pytest.approx(5 / np.sqrt(3), rel=0.08)  # of a uniform distribution
+
+
+def test_rotation_keeps_the_mask_binary_turns_both_alike_and_repeats_the_border() -> None:
+    mask = bar()
+    image = mask * 2.0 - 3.0  # -3 outside: a border of zeros would show
+    turned, turned_mask = Rotation(5)(image.astype(np.float32), mask, (1, 2, 3))
+    assert set(np.unique(turned_mask)) == {0, 1} and turned_mask.dtype == np.uint8
+    assert turned.max() <= -1 and turned.min() == -3
+    assert np.abs((turned > -2) ^ (turned_mask > 0)).mean() < 0.01
+
+
+def test_rotation_is_a_pure_function_of_its_entropy() -> None:
+    image = np.random.default_rng(0).random((32, 32)).astype(np.float32)
+    mask = (image > 0.5).astype(np.uint8)
+    rotation = Rotation(5)
+    first = rotation(image, mask, (0, 1, 2))[0]
+    assert not np.array_equal(rotation(image, mask, (0, 1, 3))[0], first)
+    assert not np.array_equal(rotation(image, mask, (0, 2, 2))[0], first)
+    assert not np.array_equal(rotation(image, mask, (1, 1, 2))[0], first)
+    assert np.array_equal(Rotation(5)(image, mask, (0, 1, 2))[0], first)
