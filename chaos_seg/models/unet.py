@@ -1,0 +1,80 @@
+"""The 2D U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with batch norm and dropout, as small as the study's."""
+
+import torch
+from torch import nn
+
+from chaos_seg.errors import UserError
+
+
+class ConvBlock(nn.Sequential):
+    """Twice: 3 x 3 convolution, batch norm, ReLU. (N, inputs, H, W) -> (N, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class UNet(nn.Module):
+    """Logits of liver for each pixel of a CT slice.
+
+    Args:
+        base: channels at full resolution; each of the `depth` levels below doubles them.
+        depth: how often the resolution is halved.
+        dropout: probability, behind each pooling and each concatenation.
+
+    Shape:
+        input (N, 1, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
+
+    Raises:
+        UserError: another number of channels, or a size that 2**depth does not divide.
+    """
+
+    def __init__(self, base: int = 8, depth: int = 4, dropout: float = 0.2):
+        super().__init__()
+        channels = [base * 2**level for level in range(depth + 1)]  # 8 16 32 64 128
+        self.depth = depth
+        self.encoder = nn.ModuleList(
+            ConvBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
+        )
+        # Transposed convolution: bilinear upsampling has no deterministic backward on CUDA.
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(channels[level + 1], channels[level], 2, stride=2) for level in range(depth)
+        )
+        self.decoder = nn.ModuleList(ConvBlock(2 * channels[level], channels[level]) for level in range(depth))
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(base, 1, 1)
+        self.apply(_initialise)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        factor = 2**self.depth
+        if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % factor or image.shape[3] % factor:
+            raise UserError(
+                f"The U-Net of depth {self.depth} expects (N, 1, H, W) with H and W divisible by {factor}, found "
+                f"{tuple(image.shape)}; choose another image_size or model.depth."
+            )
+        x = self.encoder[0](image)  # (N, base, H, W)
+        skips = [x]
+        for block in self.encoder[1:]:
+            x = block(self.dropout(self.pool(x)))  # channels double, sides halve
+            skips.append(x)
+        skips.pop()
+        for level in reversed(range(self.depth)):
+            x = torch.cat([self.up[level](x), skips[level]], dim=1)
+            x = self.decoder[level](self.dropout(x))
+        logits: torch.Tensor = self.head(x)
+        return logits
+
+
+def _initialise(module: nn.Module) -> None:
+    """He et al. 2015 (arXiv:1502.01852). With torch's default, soft losses take ten times the epochs to get going."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
