@@ -1,0 +1,1 @@
+"""Scores from counts: pure numpy, no torch, no files."""

@@ -1,0 +1,69 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chaos_seg.evaluation.tables import averages, comparison_table, patient_score, study_tables
+
+COUNTS = np.array([[0, 0, 0, 100], [10, 0, 10, 80], [30, 10, 0, 60], [0, 0, 0, 100]])
+# The study's own table: average Dice by patient.
+STUDY = {
+    "train": [0.963, 0.959, 0.950, 0.964, 0.952, 0.980, 0.965, 0.945, 0.977, 0.960, 0.969, 0.951, 0.965, 0.972, 0.973],
+    "val": [0.867, 0.845, 0.939, 0.943],
+    "test": [0.944],
+}
+
+
+def study_scores() -> list:
+    blank = patient_score("0", "train", COUNTS)
+    return [
+        replace(blank, patient=f"{side}{k}", side=side, volume_dice=value)
+        for side, values in STUDY.items()
+        for k, value in enumerate(values)
+    ]
+
+
+def test_volume_and_slice_dice_of_a_patient_by_hand() -> None:
+    score = patient_score("7", "val", COUNTS)
+    assert (score.slices, score.both_empty, score.tp, score.fp, score.fn, score.tn) == (4, 2, 40, 10, 10, 340)
+    assert score.volume_dice == pytest.approx(80 / 100)
+    assert score.slice_dice == pytest.approx((20 / 30 + 60 / 70) / 2)  # both-empty slices left out
+    assert score.precision == pytest.approx(40 / 50) and score.accuracy == pytest.approx(380 / 400)
+
+
+def test_averages_of_the_study_are_its_published_ones() -> None:
+    means = averages(study_scores())["volume_dice"]
+    # The study prints 0.965 and 0.899; its own figures make 0.963 and 0.8985.
+    assert [round(means[side], 3) for side in ("train", "val", "test")] == [0.963, 0.898, 0.944]
+    assert means["sides"] == pytest.approx((means["train"] + means["val"] + means["test"]) / 3)
+    assert round(means["sides"], 3) == 0.935 and round(means["patients"], 3) == 0.949
+
+
+def test_study_layout() -> None:
+    text = study_tables(study_scores(), synthetic=False)
+    lines = text.splitlines()
+    assert lines[0] == "Train data" and lines[1].split() == [
+        "Patient",
+        "id",
+        *(f"train{k}" for k in range(15)),
+        "Average",
+    ]
+    assert lines[2].split() == ["Volume", "Dice", *(f"{v:.3f}" for v in STUDY["train"]), "0.963"]
+    assert "Validation data" in lines and "Test data" in lines and "SYNTHETIC" not in text
+    assert study_tables(study_scores(), synthetic=True).startswith("SYNTHETIC phantom data")
+
+
+def test_undefined_scores_show_as_a_dash_and_stay_out_of_averages() -> None:
+    empty = patient_score("9", "test", np.array([[0, 0, 0, 5]]))
+    assert math.isnan(empty.volume_dice) and empty.both_empty == 1
+    scores = [patient_score("7", "test", COUNTS), empty]
+    assert averages(scores)["volume_dice"]["test"] == pytest.approx(0.8)
+    assert [line.split()[-3:] for line in study_tables(scores, False).splitlines()[2:3]] == [["0.800", "-", "0.800"]]
+
+
+def test_comparison_has_a_line_a_run() -> None:
+    means = averages(study_scores())
+    text = comparison_table({"0_bce": means, "1_dice": means}, synthetic=True)
+    assert text.startswith("SYNTHETIC")
+    assert "1_dice       0.963     0.898     0.944     0.949     0.935" in text
