@@ -31,9 +31,8 @@ def edit(path: Path, **tags: object) -> None:
 
 def test_holds_what_the_files_hold(phantom_root: Path, tmp_path: Path) -> None:
     for patient, volume in volumes(phantom_root, tmp_path).items():
-        for rank, (dicom, mask) in enumerate(
-            zip(patient_files(phantom_root, patient, "DICOM_anon"), patient_files(phantom_root, patient, "Ground"))
-        ):
+        dicoms, masks = (patient_files(phantom_root, patient, kind) for kind in ("DICOM_anon", "Ground"))
+        for rank, (dicom, mask) in enumerate(zip(dicoms, masks, strict=True)):
             dataset = pydicom.dcmread(dicom)
             hu = dataset.pixel_array.astype(int) + int(dataset.RescaleIntercept)
             assert np.array_equal(volume.hu(rank), np.clip(hu, -2048, 3071))
@@ -100,8 +99,7 @@ def test_all_faults_are_listed_at_once(tree: Path, tmp_path: Path) -> None:
     assert text.startswith("5 faults") and len(text.splitlines()) == 6
     for said in ("without number 2", "expected a DICOM file", "found 256 values", "found MR", "found 16 x 32"):
         assert said in text
-    left = [p for p in (tmp_path / "s" / "volumes").iterdir()] if (tmp_path / "s" / "volumes").exists() else []
-    assert left == []
+    assert list((tmp_path / "s" / "volumes").glob("*")) == []
 
 
 def test_missing_doubled_or_other_slices(tree: Path, tmp_path: Path) -> None:

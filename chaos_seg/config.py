@@ -1,0 +1,197 @@
+"""The schema of the configuration, which has its defaults in conf/ and nowhere else."""
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.splits import Split, k_fold_split, seeded_split
+from chaos_seg.errors import UserError, disk_full
+
+log = logging.getLogger(__name__)
+C = TypeVar("C")
+
+_HERE = Path(__file__).resolve().parent
+CONF_DIR = next(path for path in (_HERE.parent / "conf", _HERE / "conf") if path.is_dir())  # checkout, wheel
+
+
+@dataclass
+class SplitConfig:
+    """`lists` takes train, val, test; `seeded` takes val_patients, test_patients, seed; `kfold` folds, fold, seed."""
+
+    method: str
+    train: list[str] | None = None
+    val: list[str] | None = None
+    test: list[str] | None = None
+    val_patients: int | None = None
+    test_patients: int | None = None
+    folds: int | None = None
+    fold: int | None = None
+    seed: int | None = None
+
+    def split(self, patients: list[str]) -> Split:
+        """The split of `patients`, those that the tree has; lists don't depend on them."""
+        takes = {
+            "lists": ("train", "val", "test"),
+            "seeded": ("val_patients", "test_patients", "seed"),
+            "kfold": ("folds", "fold", "seed"),
+        }
+        if self.method not in takes:
+            raise UserError(f"data.split.method={self.method}: expected one of {', '.join(takes)}.")
+        given = {key: getattr(self, key) for key in takes[self.method]}
+        absent = [key for key, value in given.items() if value is None]
+        if absent:
+            raise UserError(f"data.split.method={self.method} needs {', '.join(absent)}: set data.split.{absent[0]}.")
+        if self.method == "lists":
+            return Split(**{side: tuple(listed) for side, listed in given.items()})
+        if self.method == "seeded":
+            return seeded_split(patients, given["val_patients"], given["test_patients"], given["seed"])
+        return k_fold_split(patients, **given)
+
+
+@dataclass
+class DataConfig:
+    root: str | None
+    store: str
+    phantom: Phantom | None
+    split: SplitConfig
+
+    def tree(self) -> Path:
+        """The root of the CHAOS tree; of the phantom's, which is written when it isn't there."""
+        if self.phantom is not None:
+            return write_phantom(Path(self.store), self.phantom)
+        if self.root is None:
+            raise UserError(
+                "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that holds "
+                "Train_Sets, or try the built-in phantom with data=phantom."
+            )
+        return Path(self.root)
+
+
+@dataclass
+class TransformConfig:
+    level_hu: float
+    width_hu: float
+    rotation_deg: float
+
+
+@dataclass
+class ModelConfig:
+    base: int
+    depth: int
+    dropout: float
+
+
+@dataclass
+class TrainConfig:
+    """What `python -m chaos_seg.train` takes; conf/train.yaml says what each is for."""
+
+    name: str
+    seed: int
+    image_size: int
+    batch_size: int
+    learning_rate: float
+    epochs: int
+    threshold: float
+    num_workers: int | None
+    overlay_every_epochs: int
+    ckpt_path: str | None
+    data: DataConfig
+    transform: TransformConfig
+    model: ModelConfig
+    loss: dict[str, Any]  # name and options: checked against the loss's own signature
+    trainer: dict[str, Any] = field(default_factory=dict)  # checked against lightning.Trainer's
+
+    def __post_init__(self) -> None:
+        positive = ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs")
+        for key in positive:
+            _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+        _expect(0 < self.threshold < 255, "threshold", self.threshold, "a number between 0 and 255")
+        _expect(self.transform.width_hu > 0, "transform.width_hu", self.transform.width_hu, "a number above 0")
+        _expect(0 <= self.model.dropout < 1, "model.dropout", self.model.dropout, "a number from 0 to below 1")
+        _expect(min(self.model.base, self.model.depth) > 0, "model", self.model, "base and depth above 0")
+        factor = 2**self.model.depth
+        _expect(
+            self.image_size % factor == 0,
+            "image_size",
+            self.image_size,
+            f"a multiple of {factor} (2^model.depth)",
+        )
+        _expect("name" in self.loss, "loss", self.loss, "a name and options")
+        known = inspect.signature(L.Trainer).parameters
+        for key in self.trainer:
+            _expect(key in known, f"trainer.{key}", self.trainer[key], "an option of lightning.Trainer")
+
+
+@dataclass
+class EvaluateConfig:
+    """What `python -m chaos_seg.evaluate` takes; conf/evaluate.yaml says what each is for."""
+
+    run: str
+    checkpoint: str
+    threshold: float | None
+    output: str | None
+    root: str | None
+    trainer: dict[str, Any]
+
+
+def _expect(holds: bool, key: str, value: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{key}={value}: expected {expected}.")
+
+
+def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
+    """`cfg` as an instance of its schema.
+
+    Raises:
+        UserError: a key that the schema doesn't have, a value of another type, or one out of range. Hydra alone lets
+        `+typo=1` pass.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{error.full_key or 'configuration'}: {reason}; see conf/ for what there is.") from None
+    assert isinstance(result, schema)
+    return result
+
+
+def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """For a Hydra job: a UserError or a full disk ends it with its sentence and exit code 1, without a traceback."""
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except Exception as error:
+            shown = disk_full(error) if isinstance(error, OSError) else error
+            several = HydraConfig.get().mode == RunMode.MULTIRUN
+            if several:  # Hydra goes on with the other jobs and shows the first error only
+                log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
+            if isinstance(shown, UserError):
+                raise CompactHydraException(str(shown)) from None
+            raise
+
+    return job
+
+
+def _run_dir(ckpt_path: str | None, fresh: str) -> str:
+    run = None if ckpt_path is None else Path(ckpt_path).resolve().parents[1]
+    return str(run) if run and (run / ".hydra" / "overrides.yaml").is_file() else fresh
+
+
+# A run resumes in its own folder, and its record of the first command there stays as it was.
+OmegaConf.register_new_resolver("run_dir", _run_dir)
+OmegaConf.register_new_resolver("hydra_subdir", lambda ckpt_path: None if ckpt_path else ".hydra")

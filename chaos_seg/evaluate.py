@@ -1,0 +1,191 @@
+"""Score a model on whole patients at the masks' own resolution: tables, predicted masks and figures.
+
+python -m chaos_seg.evaluate run=outputs/paper/<run>
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import BasePredictionWriter
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from chaos_seg.callbacks import ProgressBar
+from chaos_seg.checkpoints import load_segmenter
+from chaos_seg.config import CONF_DIR, EvaluateConfig, TrainConfig, checked, plain_errors
+from chaos_seg.data.chaos import select_patients
+from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.splits import SIDES, Split
+from chaos_seg.data.store import Volume, fingerprint, open_volumes
+from chaos_seg.data.transforms import resize_image
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.tables import PatientScore, as_rows, averages, patient_score, study_tables
+from chaos_seg.files import read_json, write_csv, write_json
+from chaos_seg.reporting.curves import draw_curves
+from chaos_seg.reporting.overlays import draw_slice
+from chaos_seg.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+
+class MaskWriter(BasePredictionWriter):
+    """Brings probabilities to the slice's own size, thresholds them, saves the mask as PNG and counts it.
+
+    <folder>/<patient>/img000.png, ...: 8-bit, 255 where 255 * probability is above the threshold, in file-name order.
+    """
+
+    def __init__(self, dataset: SliceDataset, folder: Path, threshold: float):
+        super().__init__(write_interval="batch")
+        self.dataset, self.folder, self.threshold = dataset, folder, threshold
+        self.counts = np.zeros((len(dataset), 4), dtype=np.int64)
+        for volume in dataset.volumes:
+            (folder / volume.patient).mkdir(parents=True)
+
+    def write_on_batch_end(
+        self, trainer: Any, pl_module: Any, prediction: torch.Tensor, indices: Any, batch: Any, *rest: Any
+    ) -> None:
+        for index, probability in zip(batch["index"].tolist(), prediction[:, 0].cpu().numpy(), strict=True):
+            volume = self.dataset.volumes[self.dataset.volume_of_slice[index]]
+            rank = int(self.dataset.rank_of_slice[index])
+            predicted = resize_image(probability, volume.meta.shape[1:]) * 255 > self.threshold
+            self.counts[index] = score.count(predicted, volume.mask(rank) > 0)
+            png = Image.fromarray(predicted.astype(np.uint8) * 255)
+            png.save(self.folder / volume.patient / f"img{rank:03d}.png")
+
+
+def evaluate(
+    segmenter: Segmenter,
+    sides: Mapping[str, Sequence[Volume]],
+    folder: Path,
+    threshold: float,
+    batch_size: int,
+    num_workers: int,
+    trainer: Mapping[str, Any],
+) -> list[PatientScore]:
+    """Predict every slice of the patients of each side and score them.
+
+    Writes into `folder`: predictions/, per_slice.csv and per_patient.csv.
+    """
+    volumes = [volume for side in sides.values() for volume in side]
+    size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
+    dataset = SliceDataset(volumes, size, level, width)
+    partial, predictions = folder / ".predictions.partial", folder / "predictions"
+    shutil.rmtree(partial, ignore_errors=True)
+    writer = MaskWriter(dataset, partial, threshold)
+    loader = DataLoader(dataset, batch_size, num_workers=num_workers)
+    one_device = {**trainer, "devices": 1, "strategy": "auto"}  # several would see some slices twice
+    L.Trainer(**one_device, callbacks=[writer, ProgressBar()], logger=False, inference_mode=True).predict(
+        segmenter, loader, return_predictions=False
+    )
+    shutil.rmtree(predictions, ignore_errors=True)
+    partial.rename(predictions)
+
+    side_of = {volume.patient: side for side, members in sides.items() for volume in members}
+    scores = [
+        patient_score(volume.patient, side_of[volume.patient], writer.counts[dataset.volume_of_slice == number])
+        for number, volume in enumerate(volumes)
+    ]
+    slices = [
+        {
+            "patient": volumes[number].patient,
+            "rank": rank,
+            "z_mm": volumes[number].meta.z_mm[rank],
+            **dict(zip(score.FIELDS, counts.tolist(), strict=True)),
+        }
+        for number, rank, counts in zip(dataset.volume_of_slice, dataset.rank_of_slice, writer.counts, strict=True)
+    ]
+    write_csv(folder / "per_slice.csv", slices)
+    write_csv(folder / "per_patient.csv", as_rows(scores))
+    return scores
+
+
+def evaluate_run(
+    run: Path,
+    checkpoint: Path,
+    sides: Mapping[str, Sequence[Volume]],
+    output: Path,
+    threshold: float | None,
+    batch_size: int,
+    num_workers: int,
+    trainer: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Score one checkpoint of a run and write all that a reader wants to `output`; returns summary.json's content."""
+    segmenter = load_segmenter(checkpoint)
+    threshold = float(segmenter.hparams["threshold"]) if threshold is None else threshold
+    scores = evaluate(segmenter, sides, output, threshold, batch_size, num_workers, trainer)
+    volumes = [volume for side in sides.values() for volume in side]
+    synthetic = any(volume.meta.synthetic for volume in volumes)
+    loss = segmenter.hparams["loss"]["name"]
+    title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
+    draw_curves(run / "metrics.csv", output / "figures", title)
+    side = next(side for side in ("test", "val") if side in sides)
+    _draw_largest_slice(sides[side][0], side, output, title)
+    summary = {
+        "loss": loss,
+        "checkpoint": checkpoint.name,
+        "epoch": torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"],
+        "threshold": threshold,
+        "synthetic": synthetic,
+        "data_fingerprint": fingerprint(volumes),
+        "patients": len(scores),
+        "averages": averages(scores),
+    }
+    write_json(output / "summary.json", summary)
+    log.info("\n%s\n", study_tables(scores, synthetic))
+    log.info("Run folder: %s", output)
+    return summary
+
+
+def _draw_largest_slice(volume: Volume, side: str, output: Path, title: str) -> None:
+    """A picture of the slice with most liver of a patient, with its Dice."""
+    liver = volume.meta.liver_pixels or [0]
+    rank = liver.index(max(liver))
+    with Image.open(output / "predictions" / volume.patient / f"img{rank:03d}.png") as image:
+        predicted = np.asarray(image) > 0
+    true = volume.mask(rank) > 0
+    dice = float(score.dice(score.count(predicted, true)))
+    text = f"{title}\nPatient {volume.patient} ({side}), slice {rank + 1} of {volume.slices}: Dice {dice:.3f}"
+    draw_slice(volume.hu(rank), true, predicted, text, output / "figures" / "slice.png")
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")
+@plain_errors
+def main(cfg: DictConfig) -> None:
+    config = checked(EvaluateConfig, cfg)
+    run = Path(config.run)
+    saved = run / ".hydra" / "config.yaml"
+    if not saved.is_file() or not (run / "split.json").is_file():
+        raise UserError(f"{run}: expected the folder of a run, found no split.json and .hydra in it; name another run.")
+    trained = checked(TrainConfig, OmegaConf.load(saved))
+    if config.root is not None:
+        trained.data.root, trained.data.phantom = config.root, None
+    split = Split(**{side: tuple(patients) for side, patients in read_json(run / "split.json").items()})
+    volumes = {
+        volume.patient: volume
+        for volume in open_volumes(
+            Path(trained.data.store), select_patients(trained.data.tree(), split.patients).values()
+        )
+    }
+    evaluate_run(
+        run,
+        run / "checkpoints" / f"{config.checkpoint}.ckpt",
+        {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]},
+        Path(config.output) if config.output else run,
+        config.threshold,
+        trained.batch_size,
+        trained.num_workers or 0,
+        config.trainer,
+    )
+
+
+if __name__ == "__main__":
+    main()

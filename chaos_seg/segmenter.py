@@ -1,0 +1,158 @@
+"""The LightningModule: network, loss, optimiser, and counts of every slice."""
+
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from torchmetrics import MeanMetric, Metric
+
+from chaos_seg.data.dataset import Sample
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation import counts as score
+from chaos_seg.losses import build_loss
+from chaos_seg.models.unet import UNet
+
+
+class SliceCounts(Metric):
+    """True and false positives and negatives of each slice of a data set, by its index.
+
+    A slice is assigned, not added, and processes are merged by maximum: one that a distributed sampler hands out
+    twice still counts once.
+    """
+
+    counts: torch.Tensor
+
+    def __init__(self, slices: int):
+        super().__init__()
+        self.add_state("counts", torch.zeros((slices, 4), dtype=torch.int64), dist_reduce_fx="max")
+
+    def update(self, index: torch.Tensor, predicted: torch.Tensor, true: torch.Tensor) -> None:
+        """Count boolean masks (N, 1, H, W) of the slices `index` (N,)."""
+        both = (predicted & true).flatten(1).sum(1)
+        positive, liver = predicted.flatten(1).sum(1), true.flatten(1).sum(1)
+        pixels = true[0].numel()
+        self.counts[index] = torch.stack([both, positive - both, liver - both, pixels - positive - liver + both], 1)
+
+    def compute(self) -> torch.Tensor:
+        return self.counts
+
+
+class Segmenter(L.LightningModule):
+    """A U-Net that outlines the liver in one slice.
+
+    Its checkpoint holds plain values only, and all that prediction needs: network, preprocessing and threshold.
+
+    Args:
+        model: options of UNet.
+        loss: `name` and options of a registered loss.
+        preprocessing: image_size, level_hu and width_hu that its input is made with.
+        learning_rate: of Adam.
+        threshold: liver is where the probability is above threshold / 255.
+        seed: of initial weights and dropout.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        loss: dict[str, Any],
+        preprocessing: dict[str, Any],
+        learning_rate: float,
+        threshold: float = 100,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        torch.manual_seed(seed)
+        self.net = UNet(**model)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on CPU and GPU alike
+        self.loss = build_loss(**loss)
+        self.preprocessing = preprocessing
+        self.learning_rate, self.seed = learning_rate, seed
+        self.logit_threshold = float(np.log(threshold / (255 - threshold)))
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 1, H, W) of images (N, 1, H, W) in [-1, 1]."""
+        logits: torch.Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def setup(self, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            datasets = self.trainer.datamodule.datasets  # type: ignore[attr-defined]
+            self.train_counts = SliceCounts(len(datasets["train"]))
+            self.val_counts = SliceCounts(len(datasets["val"]))
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout as a function of (seed, epoch, process): a resumed run drops what an uninterrupted one does.
+        entropy = (self.seed, self.current_epoch, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        self._epoch_start = time.perf_counter()
+
+    def training_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
+        loss = self._step("train", batch)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"The training loss became {loss.item()} in epoch {self.current_epoch}, batch {batch_index}; the last "
+                "checkpoint is from before it: lower the learning rate, or look at the data."
+            )
+        self.log("loss", loss, prog_bar=True, logger=False)
+        return loss
+
+    def validation_step(self, batch: Sample, batch_index: int) -> None:
+        self._step("val", batch)
+
+    def predict_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
+        """Probabilities of liver, float32 (N, 1, size, size)."""
+        return self(batch["image"]).float().sigmoid()
+
+    def _step(self, side: str, batch: Sample) -> torch.Tensor:
+        mean_loss, counts = self._metrics(side)
+        logits = self(batch["image"])
+        loss: torch.Tensor = self.loss(logits, batch["mask"])
+        mean_loss.update(loss.detach(), len(logits))
+        counts.update(torch.as_tensor(batch["index"]), logits.detach() > self.logit_threshold, batch["mask"] > 0.5)
+        return loss
+
+    def _metrics(self, side: str) -> tuple[MeanMetric, SliceCounts]:
+        return (self.train_loss, self.train_counts) if side == "train" else (self.val_loss, self.val_counts)
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            train_seconds = time.perf_counter() - self._epoch_start
+            slices = len(self.trainer.datamodule.datasets["train"]) / self.trainer.world_size  # type: ignore[attr-defined]
+            self._speed = {
+                "train/seconds": train_seconds,
+                "train/ms_per_slice": 1000 * train_seconds / slices,
+            }
+
+    def on_validation_epoch_end(self) -> None:
+        self._close("val")
+        self.log("val/dice", self.row["val/dice"], prog_bar=True, logger=False, rank_zero_only=False)
+
+    def on_train_epoch_end(self) -> None:
+        self._close("train")
+        rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        for logger in self.loggers:
+            logger.log_metrics({"epoch": self.current_epoch, "lr": rate, **self.row, **self._speed}, self.current_epoch)
+
+    def patient_counts(self, side: str) -> np.ndarray:
+        """Counts of each patient of a side in the epoch that ends, (patients, 4), over all processes."""
+        counts = self._metrics(side)[1].compute().cpu().numpy()
+        return score.per_group(counts, self.trainer.datamodule.datasets[side].volume_of_slice)  # type: ignore[attr-defined]
+
+    def _close(self, side: str) -> None:
+        """End an epoch's side: scores are per patient and averaged over patients."""
+        mean_loss, counts = self._metrics(side)
+        patients = self.patient_counts(side)
+        self.row[f"{side}/loss"] = float(mean_loss.compute())
+        for function in (score.accuracy, score.precision, score.recall, score.dice):
+            self.row[f"{side}/{function.__name__}"] = score.mean_defined(function(patients))
+        mean_loss.reset()
+        counts.reset()
