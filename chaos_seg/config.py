@@ -12,6 +12,7 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -176,7 +177,11 @@ def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], N
         try:
             task(cfg)
         except Exception as error:
-            shown = disk_full(error) if isinstance(error, OSError) else error
+            shown: Exception | None = error
+            if isinstance(error, OSError):
+                shown = disk_full(error)
+            elif isinstance(error, MisconfigurationException):  # such as trainer=gpu without a GPU
+                shown = UserError(f"trainer: {str(error).rstrip('.')}; choose another trainer.")
             several = HydraConfig.get().mode == RunMode.MULTIRUN
             if several:  # Hydra goes on with the other jobs and shows the first error only
                 log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))

@@ -90,10 +90,12 @@ class Segmenter(L.LightningModule):
             self.val_counts = SliceCounts(len(datasets["val"]))
 
     def on_train_epoch_start(self) -> None:
-        # Dropout as a function of (seed, epoch, process): a resumed run drops what an uninterrupted one does.
-        entropy = (self.seed, self.current_epoch, self.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         self._epoch_start = time.perf_counter()
+
+    def on_train_batch_start(self, batch: Sample, batch_index: int) -> None:
+        # Dropout as a function of (seed, epoch, batch, process): a resumed run drops what an uninterrupted one does.
+        entropy = (self.seed, self.current_epoch, batch_index, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def training_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
         loss = self._step("train", batch)

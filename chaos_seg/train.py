@@ -79,19 +79,18 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
     )
     checkpoint = _resumable(config, segmenter, asdict(split), run)
     tensorboard = TensorBoardLogger(run, name=None, version="tb", default_hp_metric=False)
+    every_epoch: dict[str, Any] = {
+        "dirpath": run / "checkpoints",
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
     ours: dict[str, Any] = {
         "max_epochs": config.epochs,
         "logger": [tensorboard, EpochTable(run / "metrics.csv")],
         "callbacks": [
-            ModelCheckpoint(
-                run / "checkpoints",
-                filename="best",
-                monitor="val/dice",
-                mode="max",
-                save_last=True,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            ),
+            # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
+            ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),
+            ModelCheckpoint(filename="last", **every_epoch),
             ValidationOverlays(config.overlay_every_epochs),
             ProgressBar(),
         ],

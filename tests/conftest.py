@@ -39,7 +39,6 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
         "epochs=2",
         "num_workers=0",
         "trainer=cpu",
-        "+trainer.enable_progress_bar=false",
         f"data.root={phantom_root}",
         f"data.store={tmp_path / 'store'}",
         "data.split.train=[1,2]",

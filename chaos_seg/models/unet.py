@@ -26,7 +26,7 @@ class UNet(nn.Module):
     Args:
         base: channels at full resolution; each of the `depth` levels below doubles them.
         depth: how often the resolution is halved.
-        dropout: probability, behind each pooling and each concatenation.
+        dropout: probability at the end of the contracting path, where the paper has it.
 
     Shape:
         input (N, 1, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
@@ -62,12 +62,13 @@ class UNet(nn.Module):
         x = self.encoder[0](image)  # (N, base, H, W)
         skips = [x]
         for block in self.encoder[1:]:
-            x = block(self.dropout(self.pool(x)))  # channels double, sides halve
+            x = block(self.pool(x))  # channels double, sides halve
             skips.append(x)
         skips.pop()
+        x = self.dropout(x)  # (N, base * 2**depth, H / 2**depth, W / 2**depth)
         for level in reversed(range(self.depth)):
             x = torch.cat([self.up[level](x), skips[level]], dim=1)
-            x = self.decoder[level](self.dropout(x))
+            x = self.decoder[level](x)
         logits: torch.Tensor = self.head(x)
         return logits
 

@@ -1,0 +1,235 @@
+"""Training, scoring and resuming in this process; tests/test_commands.py does it as a user would."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from chaos_seg.checkpoints import load_segmenter, read_checkpoint
+from chaos_seg.config import TrainConfig
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.store import open_volumes
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation.counts import count, dice
+from chaos_seg.train import train
+
+Configure = Callable[..., TrainConfig]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Callable[[Path], list[dict[str, str]]]:
+    return lambda path: list(csv.DictReader(path.open()))
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return dict(read_checkpoint(checkpoint)["state_dict"])
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_folder_is_complete(configure: Configure, tmp_path: Path, rows: Callable) -> None:
+    run = tmp_path / "run"
+    summary = train(configure("epochs=3", "overlay_every_epochs=2", "loss=iou"), run)
+    assert summary == json.loads((run / "summary.json").read_text())
+    assert json.loads((run / "split.json").read_text()) == {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["status"], manifest["seed"], manifest["device"], manifest["error"]) == ("finished", 0, "cpu", None)
+    assert manifest["data"]["fingerprint"] == summary["data_fingerprint"] and manifest["synthetic"]
+    assert manifest["versions"]["torch"] == torch.__version__ and manifest["seconds"] > 0
+
+    epochs = rows(run / "metrics.csv")
+    assert [row["epoch"] for row in epochs] == ["0", "1", "2"]
+    names = [
+        f"{side}/{name}" for side in ("train", "val") for name in ("loss", "accuracy", "precision", "recall", "dice")
+    ]
+    assert all(0 <= float(row[name]) <= 1 or math.isnan(float(row[name])) for row in epochs for name in names)
+    events = EventAccumulator(str(run / "tb")).Reload()
+    assert set(names) <= set(events.Tags()["scalars"])
+    for name in names:
+        assert [event.step for event in events.Scalars(name)] == [0, 1, 2]
+        assert [event.value for event in events.Scalars(name)] == pytest.approx(
+            [float(row[name]) for row in epochs], nan_ok=True
+        )
+    assert [event.step for event in events.Images("validation (synthetic)/patient 3")] == [0, 2]
+    assert events.Scalars("hp/test_volume_dice")[0].value == pytest.approx(
+        summary["averages"]["volume_dice"]["test"], nan_ok=True
+    )
+    best = max(range(3), key=lambda k: float(epochs[k]["val/dice"]))
+    assert summary["epoch"] == best and read_checkpoint(run / "checkpoints" / "last.ckpt")["epoch"] == 2
+    for name in ("loss", "accuracy", "metrics", "slice"):
+        with Image.open(run / "figures" / f"{name}.png") as image:
+            assert min(image.size) > 500
+    assert not list(run.rglob("*.partial*"))
+
+
+def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path: Path, rows: Callable) -> None:
+    """The tables, from nothing but the PNG files and the store; the network works at half their size."""
+    config, run = configure("image_size=16", "epochs=4", "threshold=60"), tmp_path / "run"
+    train(config, run)
+    volumes = open_volumes(Path(config.data.store), find_patients(Path(str(config.data.root))).values())
+    table = {row["patient"]: row for row in rows(run / "per_patient.csv")}
+    assert {patient: row["side"] for patient, row in table.items()} == {
+        "1": "train",
+        "2": "train",
+        "3": "val",
+        "4": "test",
+    }
+    slices = [(row["patient"], int(row["rank"])) for row in rows(run / "per_slice.csv")]
+    assert sorted(slices) == [(patient, rank) for patient in "1234" for rank in range(7)]
+    for volume in volumes:
+        counts = []
+        for rank in range(7):
+            with Image.open(run / "predictions" / volume.patient / f"img{rank:03d}.png") as image:
+                assert image.mode == "L" and image.size == (32, 32)
+                predicted = np.asarray(image)
+            assert set(np.unique(predicted)) <= {0, 255}
+            counts.append(count(predicted > 0, volume.mask(rank) > 0))
+        row = table[volume.patient]
+        assert [int(row[key]) for key in ("tp", "fp", "fn", "tn")] == np.sum(counts, 0).tolist()
+        assert float(row["volume_dice"]) == pytest.approx(float(dice(np.sum(counts, 0))))
+        assert float(row["slice_dice"]) == pytest.approx(np.nanmean(dice(np.array(counts))))
+        assert int(row["both_empty"]) == np.isnan(dice(np.array(counts))).sum()
+
+
+class StopAfter(L.Callback):
+    """Ends the process's work as a crash would, with nothing tidied up."""
+
+    def __init__(self, epoch: int, batch: int):
+        self.epoch, self.batch = epoch, batch
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: object, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            raise ConnectionAbortedError
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_resumed_run_is_the_uninterrupted_one(
+    configure: Configure, tmp_path: Path, rows: Callable, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    train(configure("epochs=4"), tmp_path / "whole")
+    cut, last = tmp_path / "cut", tmp_path / "cut" / "checkpoints" / "last.ckpt"
+    fit = L.Trainer.fit
+    with monkeypatch.context() as patch:
+
+        def fit_and_crash(trainer: L.Trainer, *args: object, **kwargs: object) -> None:
+            trainer.callbacks.append(StopAfter(epoch=2, batch=batch))  # type: ignore[attr-defined]
+            fit(trainer, *args, **kwargs)  # type: ignore[arg-type]
+
+        patch.setattr(L.Trainer, "fit", fit_and_crash)
+        with pytest.raises(ConnectionAbortedError):
+            train(configure("epochs=4"), cut)
+    assert json.loads((cut / "manifest.json").read_text())["status"] == "failed"
+    assert read_checkpoint(last)["epoch"] == 1
+    torch.rand(100)  # the random state is elsewhere than it was
+    train(configure("epochs=4", f"ckpt_path={last}"), cut)
+    for name in ("best", "last"):
+        assert same(
+            weights(tmp_path / "whole" / "checkpoints" / f"{name}.ckpt"), weights(cut / "checkpoints" / f"{name}.ckpt")
+        )
+    timed = ("train/seconds", "train/ms_per_slice")
+    untimed = [
+        [{k: v for k, v in row.items() if k not in timed} for row in rows(run / "metrics.csv")]
+        for run in (tmp_path / "whole", cut)
+    ]
+    assert untimed[0] == untimed[1] and len(untimed[0]) == 4
+    manifest = json.loads((cut / "manifest.json").read_text())
+    assert (manifest["status"], manifest["resumed"]) == ("finished", 1)
+    assert sorted(path.name for path in (cut / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    train(configure(f"ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"), tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] == 1
+
+
+def test_two_runs_are_equal_and_seeds_differ(configure: Configure, tmp_path: Path) -> None:
+    for name, overrides in {"a": (), "b": ("num_workers=2",), "c": ("seed=1",)}.items():
+        train(configure(*overrides), tmp_path / name)
+    a, b, c = (weights(tmp_path / name / "checkpoints" / "last.ckpt") for name in "abc")
+    assert same(a, b) and not same(a, c)
+
+
+def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: Configure, tmp_path: Path) -> None:
+    train(configure("transform=soft_tissue"), tmp_path)
+    module = load_segmenter(tmp_path / "checkpoints" / "best.ckpt")  # weights_only
+    assert module.preprocessing == {"image_size": 32, "level_hu": 40, "width_hu": 400}
+    assert not module.training and module.net.depth == 2
+
+
+def test_a_used_folder_is_refused(configure: Configure, tmp_path: Path) -> None:
+    train(configure(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.ckpt")}
+    with pytest.raises(UserError, match=r"expected a new folder, found a run in it; resume it with ckpt_path="):
+        train(configure(), tmp_path)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.ckpt")}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.base=8", r"made with model = \{'base': 4.*asks for \{'base': 8"),
+        ("loss=bce", r"made with loss = \{'name': 'dice'.*asks for \{'name': 'bce'"),
+        ("image_size=64", "made with preprocessing"),
+        ("data.split.train=[1,4]", "made with split|a leak"),
+        ("epochs=1", "has 2 epochs, this command asks for 1"),
+    ],
+)
+def test_only_the_same_experiment_resumes(configure: Configure, tmp_path: Path, override: str, said: str) -> None:
+    train(configure("loss=dice"), tmp_path)
+    with pytest.raises(UserError, match=said):
+        train(configure("loss=dice", override, f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"), tmp_path)
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "text.ckpt").write_text("text")
+    torch.save({"state_dict": {}, "hyper_parameters": {"lr": 1}}, tmp_path / "other.ckpt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "pickle.ckpt")  # would run code when loaded
+    for name, said in {
+        "none": "no such file",
+        "text": "something else",
+        "other": "another program",
+        "pickle": "something else",
+    }.items():
+        with pytest.raises(UserError, match=rf"{name}.ckpt: expected a checkpoint.*{said}") as error:
+            read_checkpoint(tmp_path / f"{name}.ckpt")
+        assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_network(configure: Configure, tmp_path: Path) -> None:
+    train(configure(), tmp_path)
+    checkpoint = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")
+    checkpoint["hyper_parameters"]["model"]["base"] = 8
+    torch.save(checkpoint, tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=r"changed.ckpt: expected the weights of a U-Net with \{'base': 8"):
+        load_segmenter(tmp_path / "changed.ckpt")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chaos_seg.losses import DiceLoss
+
+    calls, forward = [], DiceLoss.forward
+
+    def fails(self: DiceLoss, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return forward(self, logits, target) * (math.nan if len(calls) > 8 else 1)
+
+    monkeypatch.setattr(DiceLoss, "forward", fails)
+    with pytest.raises(UserError, match=r"training loss became nan in epoch 1, batch \d+.*lower the learning rate"):
+        train(configure("loss=dice"), tmp_path)
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 0
+    assert "became nan" in json.loads((tmp_path / "manifest.json").read_text())["error"]
