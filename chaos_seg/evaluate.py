@@ -104,7 +104,8 @@ def evaluate(
         for number, rank, counts in zip(dataset.volume_of_slice, dataset.rank_of_slice, writer.counts, strict=True)
     ]
     write_csv(folder / "per_slice.csv", slices)
-    write_csv(folder / "per_patient.csv", as_rows(scores))
+    synthetic = any(volume.meta.synthetic for volume in volumes)
+    write_csv(folder / "per_patient.csv", as_rows(scores, synthetic))
     return scores
 
 

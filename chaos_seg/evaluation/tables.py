@@ -77,8 +77,9 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
     return result
 
 
-def as_rows(scores: Sequence[PatientScore]) -> list[dict[str, Any]]:
-    return [asdict(s) for s in scores]
+def as_rows(scores: Sequence[PatientScore], synthetic: bool) -> list[dict[str, Any]]:
+    """Rows of per_patient.csv; their last column says whether the patient is a phantom."""
+    return [{**asdict(s), "synthetic": synthetic} for s in scores]
 
 
 def study_tables(scores: Sequence[PatientScore], synthetic: bool) -> str:

@@ -1,0 +1,166 @@
+"""The program as a user starts it: each test runs whole processes, from a folder that is not the repository."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from chaos_seg.checkpoints import load_segmenter, read_checkpoint
+from chaos_seg.compare import compare
+from chaos_seg.config import TrainConfig
+from chaos_seg.data.chaos import select_patients
+from chaos_seg.data.store import open_volumes
+from chaos_seg.errors import UserError
+from chaos_seg.evaluate import evaluate
+from chaos_seg.files import read_csv
+
+pytestmark = pytest.mark.slow
+TINY = (
+    *("image_size=32", "model.base=4", "model.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=2"),
+    *("num_workers=0", "trainer=cpu", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]"),
+)
+
+
+def is_override(argument: str) -> bool:
+    return not argument.startswith("--")
+
+
+@pytest.fixture
+def command(phantom_root: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    place = (f"data.root={phantom_root}", f"data.store={tmp_path / 'store'}")
+    # Flags come first: Hydra takes overrides in one run only.
+    return lambda *given: [sys.executable, "-m", "chaos_seg.train", *sorted((*TINY, *place, *given), key=is_override)]
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen:
+    environment = {k: v for k, v in os.environ.items() if k != "CHAOS_ROOT"} | {"OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+
+def finish(command: list[str], folder: Path) -> tuple[int, str, str]:
+    process = start(command, folder)
+    try:
+        out, err = process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return process.returncode, out, err
+
+
+def test_sweep_goes_on_after_a_failed_job_and_its_runs_compare(
+    command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """One multirun over two losses and a setting that cannot work; then the table of those that did."""
+    sweep = ("--multirun", "loss=dice,iou", "batch_size=4,99", "hydra.sweep.dir=sweep")
+    code, out, err = finish(command(*sweep), tmp_path)
+    runs = sorted((tmp_path / "sweep").glob("*_*"))
+    status = [json.loads((run / "manifest.json").read_text())["status"] for run in runs]
+    assert [run.name for run in runs] == ["0_dice", "1_iou", "2_dice", "3_iou"]
+    assert status == ["finished", "finished", "failed", "failed"] and code == 1
+    assert "batch_size=99: expected at most 14" in (runs[3] / "train.log").read_text()
+    assert "batch_size=99: expected at most 14" in out + err and "Traceback" not in out + err
+
+    table = compare(runs[:2])
+    assert "SYNTHETIC" in table and "0_dice" in table and "1_iou" in table
+    with pytest.raises(UserError, match=r"2_dice: expected a finished run, found no summary.json"):
+        compare(runs)
+    summary = json.loads((runs[1] / "summary.json").read_text())
+    (runs[1] / "summary.json").write_text(json.dumps({**summary, "data_fingerprint": "other"}))
+    with pytest.raises(UserError, match="expected runs on the same data"):
+        compare(runs[:2])
+
+
+def test_killed_run_resumes_to_the_same_weights(command: Callable[..., list[str]], tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert finish(command("epochs=6", "loss=iou", f"hydra.run.dir={whole}"), tmp_path)[0] == 0
+    process = start(command("epochs=6", "loss=iou", f"hydra.run.dir={cut}"), tmp_path)
+    while process.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 2:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    first_command = (cut / ".hydra" / "overrides.yaml").read_text()
+
+    resume = [sys.executable, "-m", "chaos_seg.train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"]
+    code, _, err = finish(resume, tmp_path)  # with the run's own settings
+    assert code == 0, err
+    for name in ("best", "last"):
+        one, other = (read_checkpoint(run / "checkpoints" / f"{name}.ckpt")["state_dict"] for run in (whole, cut))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert (whole / "per_patient.csv").read_bytes() == (cut / "per_patient.csv").read_bytes()
+    assert [row["epoch"] for row in read_csv(cut / "metrics.csv")] == list("012345")
+    assert (cut / ".hydra" / "overrides.yaml").read_text() == first_command
+    assert not (tmp_path / "outputs").exists()  # it resumed in its own folder
+
+
+def test_two_processes_validate_like_one(
+    command: Callable[..., list[str]], configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """7 validation slices on 2 processes are padded to 8; no slice counts twice."""
+    run = tmp_path / "run"
+    code, _, err = finish(command("trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={run}"), tmp_path)
+    assert code == 0, err
+    last_epoch = read_csv(run / "metrics.csv")[-1]
+    module = load_segmenter(run / "checkpoints" / "last.ckpt")
+    config = configure()
+    volumes = open_volumes(Path(config.data.store), select_patients(Path(str(config.data.root)), ["3"]).values())
+    cpu = {"accelerator": "cpu", "enable_progress_bar": True}
+    (alone,) = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, cpu)
+    scores = {
+        "dice": alone.volume_dice,
+        "precision": alone.precision,
+        "recall": alone.recall,
+        "accuracy": alone.accuracy,
+    }
+    assert {name: float(last_epoch[f"val/{name}"]) for name in scores} == scores
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+    assert len(read_csv(run / "per_patient.csv")) == 4
+
+
+def test_a_finished_run_is_scored_again_elsewhere(
+    command: Callable[..., list[str]], phantom_root: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert finish(command(f"hydra.run.dir={run}"), tmp_path)[0] == 0
+    table = (run / "per_patient.csv").read_bytes()
+    score = [sys.executable, "-m", "chaos_seg.evaluate", "trainer=cpu"]
+    code, out, err = finish([*score, f"run={run}"], tmp_path)
+    assert code == 0 and "Patient id" in out + err and (run / "per_patient.csv").read_bytes() == table
+    code, out, err = finish([*score, f"run={run}", "threshold=250", "output=strict", "checkpoint=last"], tmp_path)
+    summary = json.loads((tmp_path / "strict" / "summary.json").read_text())
+    assert code == 0 and (summary["threshold"], summary["epoch"]) == (250, 1)
+    assert (run / "per_patient.csv").read_bytes() == table
+    code, out, err = finish([*score, f"run={phantom_root}"], tmp_path)
+    assert code == 1 and f"{phantom_root}: expected the folder of a run" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("data.root=null",), "No data root: set data.root=FOLDER"),
+        (("loss=dyce",), "Could not find 'loss/dyce'"),
+        (("learning_rate=abc",), "learning_rate: Value 'abc'"),
+        (("+tpyo=1",), "tpyo: Key 'tpyo' not in 'TrainConfig'"),
+        (("data.split.val=[77]",), "the split names patient 77, but the tree has 1, 2, 3, 4"),
+        (("ckpt_path=/nowhere/checkpoints/last.ckpt",), "expected <run folder>/checkpoints/last.ckpt"),
+        (("trainer=gpu",), "trainer: "),
+        (("--multirun", "trainer=ddp"), "expected one device"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_1(
+    command: Callable[..., list[str]], tmp_path: Path, overrides: tuple[str, ...], said: str
+) -> None:
+    if overrides == ("trainer=gpu",) and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    code, out, err = finish(command(*overrides), tmp_path)
+    assert code == 1 and said in err and "Traceback" not in out + err
+    assert not list(tmp_path.rglob("*.ckpt")) and not list(tmp_path.rglob("metrics.csv"))
