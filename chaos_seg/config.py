@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ class TrainConfig:
         positive = ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs")
         for key in positive:
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
-        _expect(0 < self.threshold < 255, "threshold", self.threshold, "a number between 0 and 255")
+        _expect_threshold(self.threshold)
         _expect(self.transform.width_hu > 0, "transform.width_hu", self.transform.width_hu, "a number above 0")
         _expect(0 <= self.model.dropout < 1, "model.dropout", self.model.dropout, "a number from 0 to below 1")
         _expect(min(self.model.base, self.model.depth) > 0, "model", self.model, "base and depth above 0")
@@ -130,9 +131,7 @@ class TrainConfig:
             f"a multiple of {factor} (2^model.depth)",
         )
         _expect("name" in self.loss, "loss", self.loss, "a name and options")
-        known = inspect.signature(L.Trainer).parameters
-        for key in self.trainer:
-            _expect(key in known, f"trainer.{key}", self.trainer[key], "an option of lightning.Trainer")
+        _expect_trainer(self.trainer)
 
 
 @dataclass
@@ -146,10 +145,26 @@ class EvaluateConfig:
     root: str | None
     trainer: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        if self.threshold is not None:
+            _expect_threshold(self.threshold)
+        _expect_trainer(self.trainer)
+
 
 def _expect(holds: bool, key: str, value: object, expected: str) -> None:
     if not holds:
         raise UserError(f"{key}={value}: expected {expected}.")
+
+
+def _expect_threshold(threshold: float) -> None:
+    _expect(0 < threshold < 255, "threshold", threshold, "a number between 0 and 255")
+
+
+def _expect_trainer(options: dict[str, Any]) -> None:
+    known = inspect.signature(L.Trainer).parameters
+    for key, value in options.items():
+        _expect(key in known, f"trainer.{key}", value, "an option of lightning.Trainer")
 
 
 def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
@@ -182,11 +197,12 @@ def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], N
                 shown = disk_full(error)
             elif isinstance(error, MisconfigurationException):  # such as trainer=gpu without a GPU
                 shown = UserError(f"trainer: {str(error).rstrip('.')}; choose another trainer.")
-            several = HydraConfig.get().mode == RunMode.MULTIRUN
-            if several:  # Hydra goes on with the other jobs and shows the first error only
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then shows the first error
                 log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
-            if isinstance(shown, UserError):
-                raise CompactHydraException(str(shown)) from None
+                if isinstance(shown, UserError):
+                    raise CompactHydraException(str(shown)) from None
+            elif isinstance(shown, UserError):
+                sys.exit(str(shown))
             raise
 
     return job

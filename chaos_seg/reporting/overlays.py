@@ -14,11 +14,11 @@ from chaos_seg.data.transforms import window
 from chaos_seg.reporting.curves import STYLE, save_figure
 
 LEVEL_HU, WIDTH_HU = 40, 400  # abdominal soft tissue
-TRUE_RGB, PREDICTED_RGB = (0, 158, 115), (230, 159, 0)  # green and orange of Okabe and Ito
+TRUE_RGB, PREDICTED_RGB = (86, 180, 233), (230, 159, 0)  # sky blue and orange of Okabe and Ito
 
 
 def overlay(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Outline true (green) and predicted (orange) masks on a slice.
+    """Outline true (blue) and predicted (orange) masks on a slice.
 
     Args:
         hu: (rows, columns).
@@ -41,7 +41,7 @@ def overlay(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarr
 def draw_slice(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray, title: str, path: Path) -> Path:
     """Save the overlay with a title and a legend."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 5.7), layout="constrained")
+        figure = Figure(figsize=(5.2, 6.2), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(overlay(hu, true, predicted), interpolation="antialiased")
         axes.set_axis_off()
