@@ -32,13 +32,14 @@ class EpochTable(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None  # the epoch
         rows: list[dict[str, Any]] = list(read_csv(self.path)) if self.path.exists() else []
         # A run killed between this and its checkpoint repeats the epoch when it is resumed.
-        rows = [row for row in rows if int(row["epoch"]) < int(metrics["epoch"])]
-        write_csv(self.path, [*rows, metrics])
+        rows = [row for row in rows if int(row["epoch"]) < step]
+        write_csv(self.path, [*rows, {"epoch": step, **metrics}])
         log.info(
             "epoch %d: loss %.4f, validation loss %.4f, validation Dice %.3f, %.0f ms a training slice",
-            metrics["epoch"] + 1,
+            step + 1,
             metrics["train/loss"],
             metrics["val/loss"],
             metrics["val/dice"],

@@ -142,7 +142,7 @@ class Segmenter(L.LightningModule):
         self._close("train")
         rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         for logger in self.loggers:
-            logger.log_metrics({"epoch": self.current_epoch, "lr": rate, **self.row, **self._speed}, self.current_epoch)
+            logger.log_metrics({"lr": rate, **self.row, **self._speed}, self.current_epoch)
 
     def patient_counts(self, side: str) -> np.ndarray:
         """Counts of each patient of a side in the epoch that ends, (patients, 4), over all processes."""

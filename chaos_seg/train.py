@@ -133,9 +133,14 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         trainer=config.trainer,
     )
     scores = {
-        f"hp/{side}_{name}": value for name, means in summary["averages"].items() for side, value in means.items()
+        f"hp/{side}_{name}": means[side]
+        for name, means in summary["averages"].items()
+        for side in datamodule.datasets
+        if name in ("volume_dice", "slice_dice")
     }
-    tensorboard.log_hyperparams(_flat(asdict(config)), scores)
+    told = ("loss", "seed", "image_size", "batch_size", "learning_rate", "epochs", "threshold", "model", "transform")
+    settings = {key: value for key, value in asdict(config).items() if key in told}
+    tensorboard.log_hyperparams(settings, scores)
     tensorboard.finalize("success")
     return summary
 
@@ -169,17 +174,6 @@ def _resumable(config: TrainConfig, segmenter: Segmenter, split: dict[str, Any],
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a/b": 1}, with what TensorBoard can't show as text."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, dict):
-            flat |= _flat(item, f"{prefix}{key}/")
-        else:
-            flat[prefix + key] = item if isinstance(item, int | float | str | bool) else str(item)
-    return flat
 
 
 def _original_command(ckpt_path: str, overrides: list[str]) -> DictConfig:
