@@ -9,7 +9,7 @@ DEMO := outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
 demo: $(READY)
 	$(BIN)/python -m chaos_seg.train --multirun experiment=demo loss=bce,dice,iou hydra.sweep.dir=$(DEMO)
-	$(BIN)/python -m chaos_seg.compare $(DEMO)/*
+	$(BIN)/python -m chaos_seg.compare $(DEMO)/*/
 	@echo
 	@echo "Figures:      $(DEMO)/*/figures/"
 	@echo "Look further: $(BIN)/tensorboard --logdir $(DEMO)"

@@ -1,11 +1,13 @@
 """Checkpoints: written atomically, read without running code, refused when they are not ours."""
 
+import inspect
 import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
@@ -21,6 +23,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getvalue())
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps the best score when a run goes on in a folder that was moved: Lightning forgets it there."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def moved(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint of this project, without running any code in it (weights_only).
 
@@ -31,15 +45,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: expected a checkpoint, found no such file; name one of a run's checkpoints/*.ckpt.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        found = set(checkpoint["hyper_parameters"])
-        checkpoint["state_dict"]
+        found, _, _ = checkpoint["hyper_parameters"].keys(), checkpoint["state_dict"], checkpoint["epoch"]
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path}: expected a checkpoint of chaos_seg, found something else ({type(error).__name__}: {reason}); "
             "name one of a run's checkpoints/*.ckpt."
         ) from None
-    if not {"model", "loss", "preprocessing", "threshold"} <= found:
+    if found != inspect.signature(Segmenter).parameters.keys():
         raise UserError(
             f"{path}: expected a checkpoint of chaos_seg, found one of another program; name one of a run's "
             "checkpoints/*.ckpt."
@@ -48,8 +61,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return result
 
 
-def load_segmenter(path: Path) -> Segmenter:
-    """The trained model in a checkpoint, ready to predict.
+def load_segmenter(path: Path) -> tuple[Segmenter, int]:
+    """The trained model in a checkpoint, ready to predict, and the epoch that it is from.
 
     Raises:
         UserError: see read_checkpoint; or weights that don't fit the network that the checkpoint names.
@@ -63,4 +76,4 @@ def load_segmenter(path: Path) -> Segmenter:
             f"{path}: expected the weights of a U-Net with {checkpoint['hyper_parameters']['model']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
-    return segmenter.eval()
+    return segmenter.eval(), checkpoint["epoch"]

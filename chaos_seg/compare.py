@@ -1,4 +1,4 @@
-"""Set finished runs side by side: python -m chaos_seg.compare outputs/demo/<time>/*"""
+"""Set finished runs side by side: python -m chaos_seg.compare outputs/demo/<time>/*/"""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ def compare(runs: list[Path]) -> str:
         UserError: a folder without summary.json, or runs that were scored on different data.
     """
     summaries: dict[str, dict[str, Any]] = {}
-    for run in runs:
+    for run in [path for path in runs if not path.is_file()]:  # a sweep's folder holds multirun.yaml beside its runs
         if not (run / "summary.json").is_file():
             raise UserError(f"{run}: expected a finished run, found no summary.json; train or evaluate it first.")
         summaries[str(run) if run.name in summaries else run.name] = read_json(run / "summary.json")

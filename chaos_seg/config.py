@@ -1,11 +1,10 @@
 """The schema of the configuration, which has its defaults in conf/ and nowhere else."""
 
 import functools
-import inspect
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 C = TypeVar("C")
 
 _HERE = Path(__file__).resolve().parent
-CONF_DIR = next(path for path in (_HERE.parent / "conf", _HERE / "conf") if path.is_dir())  # checkout, wheel
+CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())  # wheel, checkout
 
 
 @dataclass
@@ -96,6 +95,31 @@ class ModelConfig:
 
 
 @dataclass
+class TrainerConfig:
+    """The options of lightning.Trainer that a run may choose; the others are the run's own."""
+
+    accelerator: str
+    devices: Any  # a number, "auto" or a list
+    num_nodes: int
+    strategy: str
+    precision: str
+    deterministic: Any  # true, false or "warn"
+    limit_train_batches: Any  # a number, or a share of all as a float
+
+    def build(self, **options: Any) -> L.Trainer:
+        """A Lightning trainer with these options and others on top.
+
+        Raises:
+            UserError: a value that Lightning refuses, such as a GPU that is not there.
+        """
+        try:
+            return L.Trainer(**{**asdict(self), **options})
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(f"trainer: {reason}; choose another trainer=... or trainer.<option>.") from None
+
+
+@dataclass
 class TrainConfig:
     """What `python -m chaos_seg.train` takes; conf/train.yaml says what each is for."""
 
@@ -112,15 +136,20 @@ class TrainConfig:
     data: DataConfig
     transform: TransformConfig
     model: ModelConfig
-    loss: dict[str, Any]  # name and options: checked against the loss's own signature
-    trainer: dict[str, Any] = field(default_factory=dict)  # checked against lightning.Trainer's
+    trainer: TrainerConfig
+    loss: dict[str, Any]  # name and options: build_loss knows which
 
     def __post_init__(self) -> None:
+        for key in ("seed", "num_workers"):
+            _expect((getattr(self, key) or 0) >= 0, key, getattr(self, key), "a number from 0")
         positive = ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs")
         for key in positive:
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect_threshold(self.threshold)
         _expect(self.transform.width_hu > 0, "transform.width_hu", self.transform.width_hu, "a number above 0")
+        _expect(
+            self.transform.rotation_deg >= 0, "transform.rotation_deg", self.transform.rotation_deg, "degrees from 0"
+        )
         _expect(0 <= self.model.dropout < 1, "model.dropout", self.model.dropout, "a number from 0 to below 1")
         _expect(min(self.model.base, self.model.depth) > 0, "model", self.model, "base and depth above 0")
         factor = 2**self.model.depth
@@ -131,7 +160,6 @@ class TrainConfig:
             f"a multiple of {factor} (2^model.depth)",
         )
         _expect("name" in self.loss, "loss", self.loss, "a name and options")
-        _expect_trainer(self.trainer)
 
 
 @dataclass
@@ -143,28 +171,22 @@ class EvaluateConfig:
     threshold: float | None
     output: str | None
     root: str | None
-    trainer: dict[str, Any]
+    store: str
+    trainer: TrainerConfig
 
     def __post_init__(self) -> None:
         _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
-        _expect_trainer(self.trainer)
 
 
 def _expect(holds: bool, key: str, value: object, expected: str) -> None:
     if not holds:
-        raise UserError(f"{key}={value}: expected {expected}.")
+        raise UserError(f"{key}={value}: expected {expected}; correct this setting.")
 
 
 def _expect_threshold(threshold: float) -> None:
     _expect(0 < threshold < 255, "threshold", threshold, "a number between 0 and 255")
-
-
-def _expect_trainer(options: dict[str, Any]) -> None:
-    known = inspect.signature(L.Trainer).parameters
-    for key, value in options.items():
-        _expect(key in known, f"trainer.{key}", value, "an option of lightning.Trainer")
 
 
 def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
@@ -195,8 +217,6 @@ def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], N
             shown: Exception | None = error
             if isinstance(error, OSError):
                 shown = disk_full(error)
-            elif isinstance(error, MisconfigurationException):  # such as trainer=gpu without a GPU
-                shown = UserError(f"trainer: {str(error).rstrip('.')}; choose another trainer.")
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then shows the first error
                 log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
                 if isinstance(shown, UserError):
@@ -209,10 +229,14 @@ def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], N
 
 
 def _run_dir(ckpt_path: str | None, fresh: str) -> str:
-    run = None if ckpt_path is None else Path(ckpt_path).resolve().parents[1]
-    return str(run) if run and (run / ".hydra" / "overrides.yaml").is_file() else fresh
+    run = Path(ckpt_path or "").resolve().parent.parent
+    return str(run) if ckpt_path and (run / "config.yaml").is_file() else fresh
 
 
-# A run resumes in its own folder, and its record of the first command there stays as it was.
+def _hydra_subdir(run: str) -> str | None:
+    return None if (Path(run) / "config.yaml").is_file() else ".hydra"
+
+
+# A run resumes in its own folder, where Hydra's record of the first command stays as it was.
 OmegaConf.register_new_resolver("run_dir", _run_dir)
-OmegaConf.register_new_resolver("hydra_subdir", lambda ckpt_path: None if ckpt_path else ".hydra")
+OmegaConf.register_new_resolver("hydra_subdir", _hydra_subdir)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -20,11 +19,11 @@ from torch.utils.data import DataLoader
 
 from chaos_seg.callbacks import ProgressBar
 from chaos_seg.checkpoints import load_segmenter
-from chaos_seg.config import CONF_DIR, EvaluateConfig, TrainConfig, checked, plain_errors
-from chaos_seg.data.chaos import select_patients
+from chaos_seg.config import CONF_DIR, EvaluateConfig, TrainConfig, TrainerConfig, checked, plain_errors
+from chaos_seg.data.datamodule import worker_count
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import Volume, fingerprint, open_volumes
+from chaos_seg.data.store import Volume, fingerprint, open_patients
 from chaos_seg.data.transforms import resize_image
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
@@ -69,7 +68,7 @@ def evaluate(
     threshold: float,
     batch_size: int,
     num_workers: int,
-    trainer: Mapping[str, Any],
+    trainer: TrainerConfig,
 ) -> list[PatientScore]:
     """Predict every slice of the patients of each side and score them.
 
@@ -82,10 +81,9 @@ def evaluate(
     shutil.rmtree(partial, ignore_errors=True)
     writer = MaskWriter(dataset, partial, threshold)
     loader = DataLoader(dataset, batch_size, num_workers=num_workers)
-    one_device = {**trainer, "devices": 1, "strategy": "auto"}  # several would see some slices twice
-    L.Trainer(**one_device, callbacks=[writer, ProgressBar()], logger=False, inference_mode=True).predict(
-        segmenter, loader, return_predictions=False
-    )
+    # On one device: several would see some slices twice.
+    one_device = trainer.build(devices=1, num_nodes=1, strategy="auto", callbacks=[writer, ProgressBar()], logger=False)
+    one_device.predict(segmenter, loader, return_predictions=False)
     shutil.rmtree(predictions, ignore_errors=True)
     partial.rename(predictions)
 
@@ -117,10 +115,10 @@ def evaluate_run(
     threshold: float | None,
     batch_size: int,
     num_workers: int,
-    trainer: Mapping[str, Any],
+    trainer: TrainerConfig,
 ) -> dict[str, Any]:
     """Score one checkpoint of a run and write all that a reader wants to `output`; returns summary.json's content."""
-    segmenter = load_segmenter(checkpoint)
+    segmenter, epoch = load_segmenter(checkpoint)
     threshold = float(segmenter.hparams["threshold"]) if threshold is None else threshold
     scores = evaluate(segmenter, sides, output, threshold, batch_size, num_workers, trainer)
     volumes = [volume for side in sides.values() for volume in side]
@@ -133,7 +131,7 @@ def evaluate_run(
     summary = {
         "loss": loss,
         "checkpoint": checkpoint.name,
-        "epoch": torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"],
+        "epoch": epoch,
         "threshold": threshold,
         "synthetic": synthetic,
         "data_fingerprint": fingerprint(volumes),
@@ -163,19 +161,20 @@ def _draw_largest_slice(volume: Volume, side: str, output: Path, title: str) -> 
 def main(cfg: DictConfig) -> None:
     config = checked(EvaluateConfig, cfg)
     run = Path(config.run)
-    saved = run / ".hydra" / "config.yaml"
-    if not saved.is_file() or not (run / "split.json").is_file():
-        raise UserError(f"{run}: expected the folder of a run, found no split.json and .hydra in it; name another run.")
-    trained = checked(TrainConfig, OmegaConf.load(saved))
+    if not (run / "config.yaml").is_file() or not (run / "split.json").is_file():
+        raise UserError(f"{run}: expected the folder of a run, found no config.yaml and split.json in it; name a run.")
+    trained = checked(TrainConfig, OmegaConf.load(run / "config.yaml"))
+    trained.data.store = config.store
     if config.root is not None:
         trained.data.root, trained.data.phantom = config.root, None
     split = Split(**{side: tuple(patients) for side, patients in read_json(run / "split.json").items()})
-    volumes = {
-        volume.patient: volume
-        for volume in open_volumes(
-            Path(trained.data.store), select_patients(trained.data.tree(), split.patients).values()
+    volumes = {v.patient: v for v in open_patients(Path(config.store), trained.data.tree(), split.patients)}
+    trained_on, found = read_json(run / "manifest.json")["data"]["fingerprint"], fingerprint(volumes.values())
+    if found != trained_on and config.output is None:
+        raise UserError(
+            f"{run}: expected the data that the run was trained on (fingerprint {trained_on[:12]}), found other slices "
+            f"or masks ({found[:12]}); name another folder for their scores with output=FOLDER."
         )
-    }
     evaluate_run(
         run,
         run / "checkpoints" / f"{config.checkpoint}.ckpt",
@@ -183,7 +182,7 @@ def main(cfg: DictConfig) -> None:
         Path(config.output) if config.output else run,
         config.threshold,
         trained.batch_size,
-        trained.num_workers or 0,
+        worker_count(trained.num_workers),
         config.trainer,
     )
 

@@ -65,6 +65,13 @@ def soft_overlap(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tens
     return (probability * target).sum(), probability.sum() + target.sum()
 
 
+def _above_0(smooth: float) -> float:
+    """Without smoothing, a batch without liver that is predicted well is 0/0."""
+    if not isinstance(smooth, int | float) or not smooth > 0:
+        raise UserError(f"loss.smooth={smooth}: expected a number above 0.")
+    return float(smooth)
+
+
 @register_loss("bce")
 class BCELoss(nn.Module):
     """Binary cross-entropy, mean over pixels of -t log p - (1 - t) log(1 - p), computed from the logits."""
@@ -81,7 +88,7 @@ class DiceLoss(nn.Module):
 
     def __init__(self, smooth: float = 1.0):
         super().__init__()
-        self.smooth = smooth
+        self.smooth = _above_0(smooth)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         intersection, total = soft_overlap(logits, target)
@@ -94,7 +101,7 @@ class IoULoss(nn.Module):
 
     def __init__(self, smooth: float = 1.0):
         super().__init__()
-        self.smooth = smooth
+        self.smooth = _above_0(smooth)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         intersection, total = soft_overlap(logits, target)

@@ -24,6 +24,8 @@ PACKAGES = ("chaos_seg", "torch", "lightning", "numpy", "pydicom", "albumentatio
 def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
     """Hold a run folder and keep its manifest: 'running' at first, 'finished' or 'failed' at the end.
 
+    A resume that is refused before it records anything leaves the manifest as it was.
+
     Args:
         folder: the run folder; made if need be.
         resume: go on with the run that is in it.
@@ -41,16 +43,17 @@ def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{folder}: another process is training in this folder; wait for it.") from None
-        if not resume and (folder / "metrics.csv").exists():
+        if not resume and (folder / "config.yaml").exists():
             raise UserError(
                 f"{folder}: expected a new folder, found a run in it; resume it with "
                 f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'} or choose another hydra.run.dir."
             )
+        earlier = read_json(path) if resume and path.exists() else {}
         manifest: dict[str, Any] = {
             "status": "running",
             "error": None,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "resumed": read_json(path).get("resumed", 0) + 1 if resume and path.exists() else 0,
+            "resumed": earlier["resumed"] + 1 if earlier else 0,
             "seconds": None,  # of this process; metrics.csv has those of every epoch
             "command": sys.argv,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -63,7 +66,8 @@ def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
             manifest.update(facts)
             write_json(path, manifest)
 
-        record()
+        if not earlier:
+            record()
         start = time.perf_counter()
         try:
             yield record
@@ -72,7 +76,8 @@ def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
             manifest["status"], manifest["error"] = "failed", f"{type(error).__name__}: {error}"
             raise
         finally:
-            record(seconds=round(time.perf_counter() - start, 1))
+            if not earlier or read_json(path)["resumed"] == manifest["resumed"]:
+                record(seconds=round(time.perf_counter() - start, 1))
 
 
 def _git(*command: str) -> str | None:

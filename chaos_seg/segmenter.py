@@ -90,7 +90,7 @@ class Segmenter(L.LightningModule):
             self.val_counts = SliceCounts(len(datasets["val"]))
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_start = time.perf_counter()
+        self._epoch_start, self._epoch_slices = time.perf_counter(), 0
 
     def on_train_batch_start(self, batch: Sample, batch_index: int) -> None:
         # Dropout as a function of (seed, epoch, batch, process): a resumed run drops what an uninterrupted one does.
@@ -99,6 +99,7 @@ class Segmenter(L.LightningModule):
 
     def training_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
         loss = self._step("train", batch)
+        self._epoch_slices += len(batch["image"])
         if not torch.isfinite(loss):
             raise UserError(
                 f"The training loss became {loss.item()} in epoch {self.current_epoch}, batch {batch_index}; the last "
@@ -128,10 +129,9 @@ class Segmenter(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         if self.trainer.state.fn == TrainerFn.FITTING:
             train_seconds = time.perf_counter() - self._epoch_start
-            slices = len(self.trainer.datamodule.datasets["train"]) / self.trainer.world_size  # type: ignore[attr-defined]
             self._speed = {
                 "train/seconds": train_seconds,
-                "train/ms_per_slice": 1000 * train_seconds / slices,
+                "train/ms_per_slice": 1000 * train_seconds / self._epoch_slices,  # of this process
             }
 
     def on_validation_epoch_end(self) -> None:
@@ -144,15 +144,12 @@ class Segmenter(L.LightningModule):
         for logger in self.loggers:
             logger.log_metrics({"lr": rate, **self.row, **self._speed}, self.current_epoch)
 
-    def patient_counts(self, side: str) -> np.ndarray:
-        """Counts of each patient of a side in the epoch that ends, (patients, 4), over all processes."""
-        counts = self._metrics(side)[1].compute().cpu().numpy()
-        return score.per_group(counts, self.trainer.datamodule.datasets[side].volume_of_slice)  # type: ignore[attr-defined]
-
     def _close(self, side: str) -> None:
-        """End an epoch's side: scores are per patient and averaged over patients."""
+        """End an epoch's side. Scores are per patient over all processes, then averaged over patients; the loss is
+        the mean over batches, in which a distributed sampler may hand out a slice twice."""
         mean_loss, counts = self._metrics(side)
-        patients = self.patient_counts(side)
+        group = self.trainer.datamodule.datasets[side].volume_of_slice  # type: ignore[attr-defined]
+        patients = score.per_group(counts.compute().cpu().numpy(), group)
         self.row[f"{side}/loss"] = float(mean_loss.compute())
         for function in (score.accuracy, score.precision, score.recall, score.dice):
             self.row[f"{side}/{function.__name__}"] = score.mean_defined(function(patients))

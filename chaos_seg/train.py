@@ -10,24 +10,22 @@ from typing import Any
 import hydra
 import lightning as L
 import torch
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
-from chaos_seg.checkpoints import AtomicCheckpointIO, read_checkpoint
+from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
-from chaos_seg.files import read_json, write_json
+from chaos_seg.files import read_json, write_bytes, write_json
 from chaos_seg.manifest import recorded_run
 from chaos_seg.segmenter import Segmenter
 
@@ -53,7 +51,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
 def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) -> dict[str, Any]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     root = config.data.tree()
-    split = config.data.split.split(list(find_patients(root)))
+    split = config.data.split.split([p for p, folder in find_patients(root).items() if folder.mask_dir is not None])
     datamodule = ChaosDataModule(
         root,
         Path(config.data.store),
@@ -77,20 +75,22 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         threshold=config.threshold,
         seed=config.seed,
     )
-    checkpoint = _resumable(config, segmenter, asdict(split), run)
+    config.data.root, config.data.store = str(root.resolve()), str(Path(config.data.store).resolve())
+    data_fingerprint = fingerprint(datamodule.volumes)
+    checkpoint = _resumable(config, run, data_fingerprint)
     tensorboard = TensorBoardLogger(run, name=None, version="tb", default_hp_metric=False)
     every_epoch: dict[str, Any] = {
         "dirpath": run / "checkpoints",
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    ours: dict[str, Any] = {
+    options: dict[str, Any] = {
         "max_epochs": config.epochs,
         "logger": [tensorboard, EpochTable(run / "metrics.csv")],
         "callbacks": [
             # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
-            ModelCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),
-            ModelCheckpoint(filename="last", **every_epoch),
+            RunCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),
+            RunCheckpoint(filename="last", **every_epoch),
             ValidationOverlays(config.overlay_every_epochs),
             ProgressBar(),
         ],
@@ -99,14 +99,15 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         "log_every_n_steps": 1,
         "enable_model_summary": False,
     }
-    trainer = L.Trainer(**{**ours, **config.trainer})
+    trainer = config.trainer.build(**options)
     volumes = datamodule.volumes
     if trainer.is_global_zero:
+        write_bytes(run / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
         write_json(run / "split.json", asdict(split))
         record(
             device=_device_name(trainer.strategy.root_device),
             seed=config.seed,
-            data={"root": str(root), "fingerprint": fingerprint(volumes), "patients": len(volumes)},
+            data={"root": str(root), "fingerprint": data_fingerprint, "patients": len(volumes)},
             synthetic=any(volume.meta.synthetic for volume in volumes),
         )
         log.info(
@@ -145,25 +146,42 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
     return summary
 
 
-def _resumable(config: TrainConfig, segmenter: Segmenter, split: dict[str, Any], run: Path) -> str | None:
-    """The checkpoint to go on from, when it is of this very experiment; None to begin with the first epoch."""
+# What may change between a run and its resume: the weights don't depend on it, or it says how far to go.
+_FREE = ("ckpt_path", "epochs", "num_workers", "overlay_every_epochs", "trainer", "data.root", "data.store")
+
+
+def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | None:
+    """The checkpoint to go on from, when it is of this very experiment; None to begin with the first epoch.
+
+    Raises:
+        UserError: another experiment, other data, fewer epochs than it has, or no checkpoint where there was one.
+    """
     if config.ckpt_path is None:
         return None
     path = Path(config.ckpt_path)
-    if not path.exists():  # stopped before the first epoch ended: nothing is lost by starting again
-        log.info("%s: no epoch had ended; the run starts again.", path)
+    if (run / "config.yaml").is_file():
+        saved = _flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
+        for key, asked in _flat(asdict(config)).items():
+            if saved.get(key) != asked and not key.startswith(_FREE):
+                raise UserError(
+                    f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
+                    "out to resume, or start a new run."
+                )
+        found = read_json(run / "manifest.json")["data"]["fingerprint"]
+        if found != data_fingerprint:
+            raise UserError(
+                f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
+                f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
+            )
+    if path.name == "last.ckpt" and not path.exists() and not (run / "metrics.csv").exists():
+        log.info("%s: stopped before its first epoch ended; the run starts again.", run)
         return None
     checkpoint = read_checkpoint(path)
-    asked, saved = dict(segmenter.hparams), checkpoint["hyper_parameters"]
-    if (run / "split.json").exists():
-        asked["split"] = {side: list(patients) for side, patients in split.items()}
-        saved = {**saved, "split": read_json(run / "split.json")}
-    for key, value in asked.items():
-        if saved[key] != value:
-            raise UserError(
-                f"{path}: the checkpoint was made with {key} = {saved[key]}, this command asks for {value}; leave "
-                "the override out to resume, or start a new run."
-            )
+    if checkpoint["hyper_parameters"]["model"] != asdict(config.model):
+        raise UserError(
+            f"{path}: expected a checkpoint of a U-Net with {asdict(config.model)}, found one with "
+            f"{checkpoint['hyper_parameters']['model']}; name a checkpoint of this run."
+        )
     if checkpoint["epoch"] + 1 > config.epochs:
         raise UserError(
             f"{path}: the checkpoint has {checkpoint['epoch'] + 1} epochs, this command asks for {config.epochs}; "
@@ -172,19 +190,30 @@ def _resumable(config: TrainConfig, segmenter: Segmenter, split: dict[str, Any],
     return str(path)
 
 
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}.{key}" if prefix else key).items()}
+
+
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _original_command(ckpt_path: str, overrides: list[str]) -> DictConfig:
-    """The configuration of the run that `ckpt_path` belongs to, with `overrides` on top."""
-    saved = Path(ckpt_path).resolve().parents[1] / ".hydra" / "overrides.yaml"
+def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
+    """The settings of the run that `ckpt_path` belongs to, with `overrides` (KEY=VALUE) on top."""
+    saved = Path(ckpt_path).resolve().parent.parent / "config.yaml"
     if not saved.is_file():
         raise UserError(
             f"ckpt_path={ckpt_path}: expected <run folder>/checkpoints/last.ckpt, found no {saved}; name the "
             "checkpoint in the folder of the run to resume."
         )
-    return compose("train", overrides=[*OmegaConf.load(saved), *overrides])
+    changes = OmegaConf.from_dotlist([override.lstrip("+") for override in overrides])
+    try:
+        return checked(TrainConfig, OmegaConf.merge(OmegaConf.load(saved), changes))
+    except UserError as error:
+        raise UserError(f"{error} A resumed run takes single settings only, such as trainer.devices=2.") from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
@@ -192,17 +221,19 @@ def _original_command(ckpt_path: str, overrides: list[str]) -> DictConfig:
 def main(cfg: DictConfig) -> None:
     config = checked(TrainConfig, cfg)
     context = HydraConfig.get()
-    if context.mode == RunMode.MULTIRUN and (config.ckpt_path or config.trainer.get("devices") != 1):
+    if context.mode == RunMode.MULTIRUN and (config.ckpt_path or config.trainer.devices != 1):
         raise UserError(
             "--multirun: expected one device and no ckpt_path, since several processes would each start the sweep; "
             "run the jobs one by one."
         )
     if config.ckpt_path is not None:
-        config = checked(TrainConfig, _original_command(config.ckpt_path, list(context.overrides.task)))
+        config = _resumed(config.ckpt_path, list(context.overrides.task))
     train(config, Path(context.runtime.output_dir))
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", ".*(does not have many workers|isinstance.treespec, LeafSpec).*")
+    warnings.filterwarnings(
+        "ignore", ".*(does not have many workers|isinstance.treespec, LeafSpec|exists and is not empty).*"
+    )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     main()

@@ -47,8 +47,9 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     ]
 
     def make(*overrides: str) -> TrainConfig:
+        lists = [o for o in small if not (o.startswith("data.split.") and "data/split=kfold" in overrides)]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return checked(TrainConfig, compose("train", overrides=[*small, *overrides]))
+            return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
 
     return make
 

@@ -15,8 +15,7 @@ import torch
 from chaos_seg.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.compare import compare
 from chaos_seg.config import TrainConfig
-from chaos_seg.data.chaos import select_patients
-from chaos_seg.data.store import open_volumes
+from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate
 from chaos_seg.files import read_csv
@@ -68,7 +67,7 @@ def test_sweep_goes_on_after_a_failed_job_and_its_runs_compare(
     assert "batch_size=99: expected at most 14" in (runs[3] / "train.log").read_text()
     assert "batch_size=99: expected at most 14" in out + err and "Traceback" not in out + err
 
-    table = compare(runs[:2])
+    table = compare([*runs[:2], tmp_path / "sweep" / "multirun.yaml"])  # as sweep/* has it
     assert "SYNTHETIC" in table and "0_dice" in table and "1_iou" in table
     with pytest.raises(UserError, match=r"2_dice: expected a finished run, found no summary.json"):
         compare(runs)
@@ -109,11 +108,10 @@ def test_two_processes_validate_like_one(
     code, _, err = finish(command("trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={run}"), tmp_path)
     assert code == 0, err
     last_epoch = read_csv(run / "metrics.csv")[-1]
-    module = load_segmenter(run / "checkpoints" / "last.ckpt")
+    module, _ = load_segmenter(run / "checkpoints" / "last.ckpt")
     config = configure()
-    volumes = open_volumes(Path(config.data.store), select_patients(Path(str(config.data.root)), ["3"]).values())
-    cpu = {"accelerator": "cpu", "enable_progress_bar": True}
-    (alone,) = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, cpu)
+    volumes = open_patients(Path(config.data.store), Path(str(config.data.root)), ["3"])
+    (alone,) = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, config.trainer)
     scores = {
         "dice": alone.volume_dice,
         "precision": alone.precision,
@@ -139,6 +137,9 @@ def test_a_finished_run_is_scored_again_elsewhere(
     summary = json.loads((tmp_path / "strict" / "summary.json").read_text())
     assert code == 0 and (summary["threshold"], summary["epoch"]) == (250, 1)
     assert (run / "per_patient.csv").read_bytes() == table
+    code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
+    assert code == 1 and "resume it with ckpt_path=" in err
+    assert "epochs=5" not in (run / ".hydra" / "overrides.yaml").read_text()
     code, out, err = finish([*score, f"run={phantom_root}"], tmp_path)
     assert code == 1 and f"{phantom_root}: expected the folder of a run" in err and "Traceback" not in err
 

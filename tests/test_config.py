@@ -1,12 +1,14 @@
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException
 
+from chaos_seg.checkpoints import read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked
 from chaos_seg.data.splits import Split
 from chaos_seg.errors import UserError
+from chaos_seg.train import train
 
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 GROUPS = [
@@ -41,13 +43,17 @@ def test_every_choice_composes(override: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_runs_two_steps(name: str, configure: Callable[..., TrainConfig], tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from chaos_seg.train import train
-
-    quick = ("epochs=1", "+trainer.limit_train_batches=2", "+trainer.limit_val_batches=1", "data.phantom=null")
-    small = ("data/split=paper", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]")
-    summary = train(configure(f"experiment={name}", *quick, *small), tmp_path / "run")
+def test_every_experiment_runs_two_steps(name: str, phantom_root: Path, tmp_path: Path) -> None:
+    """With its own image size, batch, rate and network; only the data is smaller."""
+    config = composed(f"experiment={name}", "epochs=1", "trainer.limit_train_batches=2", f"data.store={tmp_path}")
+    if config.data.phantom is None:
+        config.data.root, config.num_workers = str(phantom_root), 0
+        config.data.split.train, config.data.split.val, config.data.split.test = ["1", "2"], ["3"], ["4"]
+    else:
+        config.data.phantom.slices = 4
+    summary = train(config, tmp_path / "run")
     assert summary["epoch"] == 0 and summary["synthetic"]
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 2
 
 
 @pytest.mark.parametrize(
@@ -61,12 +67,22 @@ def test_every_experiment_runs_two_steps(name: str, configure: Callable[..., Tra
         ("threshold=255", "threshold=255.0: expected a number between 0 and 255"),
         ("image_size=500", r"image_size=500: expected a multiple of 16 \(2\^model.depth\)"),
         ("model.dropout=1", "model.dropout=1.0: expected a number from 0 to below 1"),
-        ("+trainer.tpyo=1", "trainer.tpyo=1: expected an option of lightning.Trainer"),
+        ("+trainer.tpyo=1", "trainer.tpyo: Key 'tpyo' not in 'TrainerConfig'"),
+        ("num_workers=-1", "num_workers=-1: expected a number from 0"),
+        ("seed=-1", "seed=-1: expected a number from 0"),
+        ("transform.rotation_deg=-5", r"transform.rotation_deg=-5.0: expected degrees from 0"),
     ],
 )
 def test_mistyped_keys_and_values_are_refused(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
         composed(override)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("option", ["precision=foo", "devices=abc", "accelerator=foo", "strategy=foo"])
+def test_trainer_values_that_lightning_refuses(option: str) -> None:
+    with pytest.raises(UserError, match=r"^trainer: .*; choose another trainer=") as error:
+        composed("trainer=cpu", f"trainer.{option}").trainer.build()
     assert "\n" not in str(error.value)
 
 

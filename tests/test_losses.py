@@ -23,7 +23,7 @@ def test_bce_by_hand() -> None:
     assert BCELoss()(logits, target).item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("smooth", [0.0, 1.0, 0.1])
+@pytest.mark.parametrize("smooth", [1e-6, 1.0, 0.1])
 def test_dice_and_iou_by_hand(smooth: float) -> None:
     # p = 1/2 3/4 3/4 1/2 against t = 1 1 0 0: I = 5/4, sum p + sum t = 5/2 + 2
     logits, target = image(HALF, THREE_QUARTERS, THREE_QUARTERS, HALF), image(1, 1, 0, 0)
@@ -34,7 +34,7 @@ def test_dice_and_iou_by_hand(smooth: float) -> None:
 def test_dice_and_iou_are_one_function_of_the_other() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(3, 1, 8, 8), (torch.rand(3, 1, 8, 8) > 0.7).float()
-    dice, iou = 1 - DiceLoss(0.0)(logits, target), 1 - IoULoss(0.0)(logits, target)
+    dice, iou = 1 - DiceLoss(1e-9)(logits, target), 1 - IoULoss(1e-9)(logits, target)
     assert dice.item() == pytest.approx(2 * iou.item() / (1 + iou.item()), rel=1e-6)
 
 
@@ -82,6 +82,9 @@ def test_unknown_names_and_options_are_refused() -> None:
         UserError, match=r"loss dice: got an unexpected keyword argument 'smoth'; its options are: smooth"
     ):
         build_loss("dice", smoth=1)
+    for smooth in ("abc", 0, -1.0, float("nan")):  # 0 would be 0/0 on a batch without liver
+        with pytest.raises(UserError, match=rf"loss.smooth={smooth}: expected a number above 0"):
+            build_loss("iou", smooth=smooth)
 
 
 class Absolute(nn.Module):

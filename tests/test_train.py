@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def test_two_runs_are_equal_and_seeds_differ(configure: Configure, tmp_path: Pat
 
 def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: Configure, tmp_path: Path) -> None:
     train(configure("transform=soft_tissue"), tmp_path)
-    module = load_segmenter(tmp_path / "checkpoints" / "best.ckpt")  # weights_only
+    module, epoch = load_segmenter(tmp_path / "checkpoints" / "best.ckpt")  # weights_only
+    assert epoch in (0, 1)
     assert module.preprocessing == {"image_size": 32, "level_hu": 40, "width_hu": 400}
     assert not module.training and module.net.depth == 2
 
@@ -177,25 +179,71 @@ def test_a_used_folder_is_refused(configure: Configure, tmp_path: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.ckpt")}
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a finished run of 2 epochs is made once; not to be changed."""
+    return tmp_path_factory.mktemp("finished") / "run"
+
+
+def snapshot(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.base=8", r"made with model = \{'base': 4.*asks for \{'base': 8"),
-        ("loss=bce", r"made with loss = \{'name': 'dice'.*asks for \{'name': 'bce'"),
-        ("image_size=64", "made with preprocessing"),
-        ("data.split.train=[1,4]", "made with split|a leak"),
+        ("model.base=8", "made with model.base=4, this command asks for 8"),
+        ("loss=bce", "made with loss.name=dice, this command asks for bce"),
+        ("batch_size=2", "made with batch_size=4, this command asks for 2"),
+        ("transform.rotation_deg=1", "made with transform.rotation_deg=5.0, this command asks for 1.0"),
+        ("data.split.test=[]", r"made with data.split.test=\['4'\]"),
         ("epochs=1", "has 2 epochs, this command asks for 1"),
+        ("ckpt_path={run}/checkpoints/lsat.ckpt", "lsat.ckpt: expected a checkpoint, found no such file"),
     ],
 )
-def test_only_the_same_experiment_resumes(configure: Configure, tmp_path: Path, override: str, said: str) -> None:
-    train(configure("loss=dice"), tmp_path)
+def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(
+    configure: Configure, finished: Path, override: str, said: str
+) -> None:
+    if not finished.exists():
+        train(configure("loss=dice"), finished)
+    before = snapshot(finished)
+    last = f"ckpt_path={finished / 'checkpoints' / 'last.ckpt'}"
     with pytest.raises(UserError, match=said):
-        train(configure("loss=dice", override, f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"), tmp_path)
+        train(configure("loss=dice", last, override.format(run=finished)), finished)
+    assert snapshot(finished) == before
+
+
+def test_other_data_does_not_resume(configure: Configure, tree: Path, tmp_path: Path) -> None:
+    train(configure(f"data.root={tree}"), tmp_path / "run")
+    mask = tree / "Train_Sets" / "CT" / "1" / "Ground" / "liver_GT_003.png"
+    Image.fromarray(np.ones((32, 32), bool)).save(mask)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match=r"expected the data that the run began with \(fingerprint \w+\), found other"):
+        train(configure(f"data.root={tree}", f"ckpt_path={last}"), tmp_path / "run")
+
+
+def test_a_moved_run_keeps_its_best_score(configure: Configure, tmp_path: Path, rows: Callable) -> None:
+    train(configure("epochs=3"), tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    last = tmp_path / "there" / "checkpoints" / "last.ckpt"
+    train(configure("epochs=4", f"ckpt_path={last}"), tmp_path / "there")
+    state = next(v for k, v in read_checkpoint(last)["callbacks"].items() if "val/dice" in k)
+    best = max(float(row["val/dice"]) for row in rows(tmp_path / "there" / "metrics.csv"))
+    assert float(state["best_model_score"]) == pytest.approx(best, rel=1e-6)
+    assert state["best_model_path"] == str(last.with_name("best.ckpt")) and not (tmp_path / "here").exists()
+
+
+def test_seeded_splits_draw_from_the_patients_with_masks(configure: Configure, tree: Path, tmp_path: Path) -> None:
+    dicoms = tree / "Train_Sets" / "CT" / "1" / "DICOM_anon"
+    for patient in ("11", "12", "13"):  # the challenge's test set
+        shutil.copytree(dicoms, tree / "Test_Sets" / "CT" / patient / "DICOM_anon")
+    config = configure(f"data.root={tree}", "data/split=kfold", "data.split.folds=4")
+    assert train(config, tmp_path / "run")["patients"] == 4
 
 
 def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("text")
-    torch.save({"state_dict": {}, "hyper_parameters": {"lr": 1}}, tmp_path / "other.ckpt")
+    torch.save({"epoch": 0, "state_dict": {}, "hyper_parameters": {"lr": 1}}, tmp_path / "other.ckpt")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "pickle.ckpt")  # would run code when loaded
     for name, said in {
         "none": "no such file",

@@ -66,16 +66,24 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
-def select_patients(root: Path, patients: Sequence[str]) -> dict[str, PatientFolder]:
-    """The folders of `patients`, in that order. Raises UserError that names every one that is not there."""
+def labelled_patients(root: Path, patients: Sequence[str]) -> tuple[list[PatientFolder], list[str]]:
+    """The folders of `patients`, in that order, and a fault for each one that is not there or has no masks."""
     found = find_patients(root)
-    missing = [patient for patient in patients if patient not in found]
-    if missing:
-        raise UserError(
-            f"{root}: the split names patient {', '.join(missing)}, but the tree has {', '.join(found)}; "
-            "choose another data/split or complete the tree."
-        )
-    return {patient: found[patient] for patient in patients}
+    folders, faults = [], []
+    for patient in patients:
+        if patient not in found:
+            faults.append(
+                f"{root}: the split names patient {patient}, but the tree has {', '.join(found)}; choose another "
+                "data/split or complete the tree."
+            )
+        elif found[patient].mask_dir is None:
+            faults.append(
+                f"{found[patient].dicom_dir.parent}: expected a folder Ground with masks, found none; take patient "
+                f"{patient} out of the split, since without masks it can't be trained or scored on."
+            )
+        else:
+            folders.append(found[patient])
+    return folders, faults
 
 
 def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[str]]:

@@ -8,11 +8,15 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from chaos_seg.data.chaos import select_patients
 from chaos_seg.data.dataset import Sample, SliceDataset
 from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import Volume, open_patients
 from chaos_seg.errors import UserError
+
+
+def worker_count(num_workers: int | None) -> int:
+    """As many as asked for; by default one for each core but one, at most 4."""
+    return min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):
@@ -46,21 +50,14 @@ class ChaosDataModule(L.LightningDataModule):
         super().__init__()
         self.root, self.store, self.split = root, store, split
         self.batch_size, self.seed = batch_size, seed
-        # By default a worker for each core but one, at most 4.
-        self.num_workers = min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.num_workers = worker_count(num_workers)
         self.image_size, self.level_hu, self.width_hu = image_size, level_hu, width_hu
         self.rotation_deg = rotation_deg
         self.datasets: dict[str, SliceDataset] = {}
 
     def prepare(self) -> None:
         """Open every volume of the split, decoding what is new, before a trainer or a process group starts."""
-        volumes = open_volumes(self.store, select_patients(self.root, self.split.patients).values())
-        unlabelled = [volume.patient for volume in volumes if volume.meta.liver_pixels is None]
-        if unlabelled:
-            raise UserError(
-                f"{self.root}: expected masks for every patient of the split, found no Ground folder for patient "
-                f"{', '.join(unlabelled)}; the challenge's test set can't be trained or scored on."
-            )
+        volumes = open_patients(self.store, self.root, self.split.patients)
         by_patient = {volume.patient: volume for volume in volumes}
         for side in SIDES:
             if self.split[side]:

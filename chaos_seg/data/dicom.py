@@ -58,11 +58,9 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         raise UserError(f"{path}: expected a complete CT slice, but {error}; copy it again.") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = (
-            "install the codecs with pip install 'chaos_seg[codecs]'"
-            if "plugin" in str(error) or "decompress" in str(error)
-            else "copy it again"
-        )
+        hint = "copy it again"
+        if "plugin" in reason or "decompress" in reason:
+            hint += ", or install the codecs of compressed DICOM with pip install 'chaos_seg[codecs]'"
         raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:')}); {hint}.") from None
     if hu.ndim != 2:
         raise UserError(f"{path}: expected one grey slice, found pixel data of shape {hu.shape}; remove it.")
@@ -78,7 +76,7 @@ def _header(dataset: pydicom.Dataset) -> SliceHeader:
         orientation=tuple(float(v) for v in dataset.ImageOrientationPatient),
         pixel_spacing_mm=tuple(float(v) for v in dataset.PixelSpacing),
         slice_thickness_mm=None if thickness is None else float(thickness),
-        intercept=float(dataset.get("RescaleIntercept", 0)),
+        intercept=float(dataset.RescaleIntercept),
         synthetic=dataset.get("SyntheticData") == "YES",
     )
 
@@ -102,7 +100,7 @@ def read_mask(path: Path) -> np.ndarray:
             wanted = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L"}.get(image.mode, image.mode)
             values = np.asarray(image.convert(wanted))
     except Exception as error:
-        raise UserError(f"{path}: expected a PNG mask, found none that can be read ({error}).") from None
+        raise UserError(f"{path}: expected a PNG mask, found none that can be read ({error}); copy it again.") from None
     if values.ndim == 3:
         values = values.max(axis=-1)
     levels = np.unique(values)

@@ -30,10 +30,10 @@ OVERLAP = 1.6  # SliceThickness / step
 class Phantom:
     """The settings that a phantom tree is a function of."""
 
-    patients: int = 8
-    slices: int = 24
-    size: int = 128  # rows and columns
-    seed: int = 0
+    patients: int
+    slices: int
+    size: int  # rows and columns
+    seed: int
 
 
 def write_phantom(store: Path, phantom: Phantom) -> Path:

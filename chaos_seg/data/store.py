@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from chaos_seg.data.chaos import PatientFolder, SliceFiles, pair_slices
+from chaos_seg.data.chaos import PatientFolder, SliceFiles, labelled_patients, pair_slices
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader, read_mask, read_slice, slice_normal
 from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
@@ -67,16 +67,25 @@ class Volume:
         return np.load(self.folder / "mask.npy", mmap_mode="r")[rank]
 
 
-def open_volumes(store: Path, folders: Iterable[PatientFolder]) -> list[Volume]:
+def open_patients(store: Path, root: Path, patients: Sequence[str]) -> list[Volume]:
+    """The volumes of `patients` in the CHAOS tree `root`, all of which must have masks.
+
+    Raises:
+        UserError: every fault of every patient at once, those that are not there included.
+    """
+    folders, faults = labelled_patients(root, patients)
+    return open_volumes(store, folders, faults)
+
+
+def open_volumes(store: Path, folders: Iterable[PatientFolder], faults: Sequence[str] = ()) -> list[Volume]:
     """The volumes of `folders`, decoding those that the store does not hold yet.
 
     Raises:
-        UserError: every fault of every folder at once.
+        UserError: every fault of every folder at once, after those already known.
     """
-    folders = list(folders)
+    folders, faults = list(folders), list(faults)
     known = {folder.patient: _lookup(store, folder) for folder in folders}
     todo = [folder for folder in folders if known[folder.patient] is None]
-    faults: list[str] = []
     for folder in tqdm(todo, desc="Decoding patients", unit="patient", disable=None if todo else True):
         volume, found = _build(store, folder)
         known[folder.patient] = volume
@@ -126,11 +135,13 @@ def _listing(folder: PatientFolder) -> str:
 
 def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[str]]:
     """Decode one patient unless its content is there already; the volume, or the faults that forbid it."""
-    listing = _listing(folder)
     slices, faults = pair_slices(folder)
     if faults:
         return None, faults
-    key = _content_key(slices)
+    try:
+        listing, key = _listing(folder), _content_key(slices)
+    except OSError as error:  # no permission, a link to nothing, a damaged disk
+        return None, [f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."]
     place = store / "volumes" / key
     with locked(store / "locks" / key):  # a second process waits here, then finds the volume made
         if not place.is_dir():

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos_seg.data.chaos import PatientFolder, find_patients, natural_key, pair_slices, select_patients
+from chaos_seg.data.chaos import PatientFolder, find_patients, labelled_patients, natural_key, pair_slices
 from chaos_seg.errors import UserError
 
 
@@ -83,8 +83,11 @@ def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: expected Train_Sets/CT/<id>/DICOM_anon"):
         find_patients(tmp_path / "empty")
-    with pytest.raises(UserError, match=r"the split names patient 8, 9, but the tree has 1, 2, 3, 4"):
-        select_patients(tree, ["1", "8", "9"])
+    shutil.rmtree(tree / "Train_Sets" / "CT" / "2" / "Ground")
+    folders, faults = labelled_patients(tree, ["4", "1", "8", "2"])
+    assert [folder.patient for folder in folders] == ["4", "1"] and len(faults) == 2
+    assert "the split names patient 8, but the tree has 1, 2, 3, 4" in faults[0]
+    assert "2: expected a folder Ground with masks, found none" in faults[1]
     shutil.copytree(tree / "Train_Sets" / "CT" / "1", tree / "Test_Sets" / "CT" / "1")
     with pytest.raises(UserError, match="patient 1 is also in"):
         find_patients(tree)

@@ -80,7 +80,7 @@ def test_batch_larger_than_the_data(phantom_root: Path, tmp_path: Path) -> None:
 
 def test_a_patient_without_masks_cannot_be_used(tree: Path, tmp_path: Path) -> None:
     (tree / "Train_Sets" / "CT" / "4" / "Ground").rename(tree / "elsewhere")
-    with pytest.raises(UserError, match="no Ground folder for patient 4"):
+    with pytest.raises(UserError, match="4: expected a folder Ground with masks, found none"):
         datamodule(tree, tmp_path / "s")
 
 

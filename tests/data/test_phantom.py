@@ -74,4 +74,4 @@ def test_is_a_function_of_its_settings(tmp_path: Path) -> None:
 
 def test_impossible_settings(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found 0 patients"):
-        write_phantom(tmp_path, Phantom(patients=0))
+        write_phantom(tmp_path, Phantom(patients=0, slices=1, size=16, seed=0))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from chaos_seg.data import store as store_module
 from chaos_seg.data.chaos import find_patients
-from chaos_seg.data.store import Volume, fingerprint, open_volumes
+from chaos_seg.data.store import Volume, fingerprint, open_patients, open_volumes
 from chaos_seg.errors import UserError
 
 
@@ -100,6 +100,28 @@ def test_all_faults_are_listed_at_once(tree: Path, tmp_path: Path) -> None:
     for said in ("without number 2", "expected a DICOM file", "found 256 values", "found MR", "found 16 x 32"):
         assert said in text
     assert list((tmp_path / "s" / "volumes").glob("*")) == []
+
+
+def test_unreadable_files_are_faults_like_others(tree: Path, tmp_path: Path) -> None:
+    dicom, mask = patient_files(tree, "1", "DICOM_anon")[2], patient_files(tree, "2", "Ground")[1]
+    dicom.unlink()
+    dicom.symlink_to(tree / "nowhere")
+    mask.unlink()
+    mask.mkdir()
+    with pytest.raises(UserError) as error:
+        volumes(tree, tmp_path / "s")
+    assert "2 faults" in str(error.value)
+    assert f"{dicom}: expected a file, but No such file" in str(error.value)
+    assert f"{mask}: expected a file, but Is a directory" in str(error.value)
+
+
+def test_absent_patients_are_listed_with_the_other_faults(tree: Path, tmp_path: Path) -> None:
+    patient_files(tree, "1", "Ground")[2].unlink()
+    shutil.rmtree(tree / "Train_Sets" / "CT" / "3" / "Ground")
+    with pytest.raises(UserError) as error:
+        open_patients(tmp_path / "s", tree, ["1", "2", "3", "77"])
+    text = str(error.value)
+    assert text.startswith("3 faults") and "patient 77" in text and "folder Ground" in text and "number 2" in text
 
 
 def test_missing_doubled_or_other_slices(tree: Path, tmp_path: Path) -> None:
