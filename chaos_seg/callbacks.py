@@ -47,7 +47,7 @@ class EpochTable(Logger):
         )
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: they are in .hydra/config.yaml."""
+        """Nothing: they are in config.yaml."""
 
 
 class ProgressBar(TQDMProgressBar):

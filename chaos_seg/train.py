@@ -102,14 +102,15 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
     trainer = config.trainer.build(**options)
     volumes = datamodule.volumes
     if trainer.is_global_zero:
-        write_bytes(run / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
         write_json(run / "split.json", asdict(split))
         record(
             device=_device_name(trainer.strategy.root_device),
             seed=config.seed,
-            data={"root": str(root), "fingerprint": data_fingerprint, "patients": len(volumes)},
+            data={"root": config.data.root, "fingerprint": data_fingerprint, "patients": len(volumes)},
             synthetic=any(volume.meta.synthetic for volume in volumes),
         )
+        # Last, for it marks the folder as a run that can be resumed.
+        write_bytes(run / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
         log.info(
             "%s loss: %d training and %d validation slices, %d epochs, %s, %s",
             config.loss["name"],

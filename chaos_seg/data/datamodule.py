@@ -15,8 +15,10 @@ from chaos_seg.errors import UserError
 
 
 def worker_count(num_workers: int | None) -> int:
-    """As many as asked for; by default one for each core but one, at most 4."""
-    return min(4, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+    """As many as asked for; by default none on the CPU, where the network has the cores, and up to 4 for a GPU."""
+    if num_workers is None:
+        return min(4, (os.cpu_count() or 1) - 1) if torch.cuda.is_available() else 0
+    return num_workers
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):
