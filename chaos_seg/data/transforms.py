@@ -29,13 +29,16 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a {0, 1} mask to `size` (rows, columns): a pixel is liver when at least half of its area is.
+    """Resize a {0, 1} mask to `size` (rows, columns): a pixel is liver when more than half of its area is.
 
-    Nearest neighbour would shift the mask against the image by half a pixel when it halves the size.
+    Where it is just half, frequent when a size is halved, every other pixel is: to count all of these as liver makes
+    SET 3's liver 1 % larger, and nearest neighbour shifts the mask against the image by half a pixel.
     """
     if mask.shape == size:
         return mask
-    return (resize_image(mask.astype(np.float32), size) >= 0.5).astype(np.uint8)
+    area = resize_image(mask.astype(np.float32), size)
+    every_other = np.indices(size).sum(axis=0) % 2
+    return np.where(area == 0.5, every_other, area > 0.5).astype(np.uint8)
 
 
 class Rotation:
