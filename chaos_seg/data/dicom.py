@@ -60,7 +60,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = "copy it again"
         if "plugin" in reason or "decompress" in reason:
-            hint += ", or install the codecs of compressed DICOM with pip install 'chaos_seg[codecs]'"
+            hint += ", or install the codecs of compressed DICOM with pip install python-gdcm"
         raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:')}); {hint}.") from None
     if hu.ndim != 2:
         raise UserError(f"{path}: expected one grey slice, found pixel data of shape {hu.shape}; remove it.")
