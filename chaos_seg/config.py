@@ -3,6 +3,7 @@
 import functools
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.splits import Split, k_fold_split, seeded_split
-from chaos_seg.errors import UserError, disk_full
+from chaos_seg.errors import UserError, unusable_file
 
 log = logging.getLogger(__name__)
 C = TypeVar("C")
@@ -140,8 +141,19 @@ class TrainConfig:
     loss: dict[str, Any]  # name and options: build_loss knows which
 
     def __post_init__(self) -> None:
-        for key in ("seed", "num_workers"):
-            _expect((getattr(self, key) or 0) >= 0, key, getattr(self, key), "a number from 0")
+        seeds = {"seed": self.seed, "data.split.seed": self.data.split.seed or 0}
+        if self.data.phantom is not None:
+            seeds["data.phantom.seed"] = self.data.phantom.seed
+        for key, seed in seeds.items():
+            _expect(0 <= seed < 2**32, key, seed, "a number from 0 to 4294967295")
+        for key in ("val_patients", "test_patients"):
+            _expect(
+                (getattr(self.data.split, key) or 0) >= 0,
+                f"data.split.{key}",
+                getattr(self.data.split, key),
+                "0 or more",
+            )
+        _expect((self.num_workers or 0) >= 0, "num_workers", self.num_workers, "a number from 0")
         positive = ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs")
         for key in positive:
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
@@ -171,7 +183,7 @@ class EvaluateConfig:
     threshold: float | None
     output: str | None
     root: str | None
-    store: str
+    store: str | None
     trainer: TrainerConfig
 
     def __post_init__(self) -> None:
@@ -211,12 +223,14 @@ def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], N
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
+        warnings.filterwarnings("ignore", ".*(does not have many workers|treespec, LeafSpec|exists and is not empty).*")
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         try:
             task(cfg)
         except Exception as error:
             shown: Exception | None = error
             if isinstance(error, OSError):
-                shown = disk_full(error)
+                shown = unusable_file(error)
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then shows the first error
                 log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
                 if isinstance(shown, UserError):

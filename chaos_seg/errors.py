@@ -17,11 +17,16 @@ def raise_faults(faults: Sequence[str], where: object) -> None:
         raise UserError(f"{len(faults)} faults in {where}; mend them all, then run again:\n{lines}")
 
 
-def disk_full(error: OSError) -> UserError | None:
-    """The sentence for a disk or quota that is full; None for any other OSError."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return None
-    return UserError(
-        f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
-        "unharmed; free some space or point data.store and hydra.run.dir at another disk, then run again."
-    )
+def unusable_file(error: OSError) -> UserError | None:
+    """The sentence for a full disk or a place that may not be written or read; None for any other OSError."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
+            "unharmed; free some space or point data.store and hydra.run.dir at another disk, then run again."
+        )
+    if isinstance(error, PermissionError | NotADirectoryError):
+        return UserError(
+            f"{error.filename}: expected a place that can be read and written, but {error.strerror}; mend its "
+            "permissions or name another."
+        )
+    return None

@@ -161,19 +161,27 @@ def _draw_largest_slice(volume: Volume, side: str, output: Path, title: str) -> 
 def main(cfg: DictConfig) -> None:
     config = checked(EvaluateConfig, cfg)
     run = Path(config.run)
-    if not (run / "config.yaml").is_file() or not (run / "split.json").is_file():
-        raise UserError(f"{run}: expected the folder of a run, found no config.yaml and split.json in it; name a run.")
+    missing = [name for name in ("config.yaml", "split.json", "manifest.json") if not (run / name).is_file()]
+    if missing:
+        raise UserError(f"{run}: expected the folder of a run, found no {', '.join(missing)} in it; name a run.")
     trained = checked(TrainConfig, OmegaConf.load(run / "config.yaml"))
-    trained.data.store = config.store
+    store = Path(config.store or trained.data.store)
+    trained.data.store = str(store)
     if config.root is not None:
         trained.data.root, trained.data.phantom = config.root, None
     split = Split(**{side: tuple(patients) for side, patients in read_json(run / "split.json").items()})
-    volumes = {v.patient: v for v in open_patients(Path(config.store), trained.data.tree(), split.patients)}
-    trained_on, found = read_json(run / "manifest.json")["data"]["fingerprint"], fingerprint(volumes.values())
-    if found != trained_on and config.output is None:
+    volumes = {v.patient: v for v in open_patients(store, trained.data.tree(), split.patients)}
+    manifest, found = read_json(run / "manifest.json"), fingerprint(volumes.values())
+    other = {
+        f"data with fingerprint {found[:12]}": found != manifest["data"]["fingerprint"],
+        f"threshold={config.threshold}": config.threshold is not None,
+        f"checkpoint={config.checkpoint}": config.checkpoint != "best",
+        f"a run that is {manifest['status']}": manifest["status"] == "running",
+    }
+    if config.output is None and any(other.values()):
         raise UserError(
-            f"{run}: expected the data that the run was trained on (fingerprint {trained_on[:12]}), found other slices "
-            f"or masks ({found[:12]}); name another folder for their scores with output=FOLDER."
+            f"{run}: its own tables are those of its best checkpoint, its threshold and its data; name another folder "
+            f"for the scores of {', '.join(what for what, differs in other.items() if differs)} with output=FOLDER."
         )
     evaluate_run(
         run,
@@ -182,7 +190,7 @@ def main(cfg: DictConfig) -> None:
         Path(config.output) if config.output else run,
         config.threshold,
         trained.batch_size,
-        worker_count(trained.num_workers),
+        worker_count(trained.num_workers, config.trainer.accelerator),
         config.trainer,
     )
 

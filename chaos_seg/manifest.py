@@ -46,7 +46,8 @@ def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
         if not resume and (folder / "config.yaml").exists():
             raise UserError(
                 f"{folder}: expected a new folder, found a run in it; resume it with "
-                f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'} or choose another hydra.run.dir."
+                f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'} or choose another "
+                "hydra.run.dir (of a sweep: hydra.sweep.dir)."
             )
         earlier = read_json(path) if resume and path.exists() else {}
         manifest: dict[str, Any] = {

@@ -1,7 +1,6 @@
 """Train one model and score it: python -m chaos_seg.train loss=iou"""
 
 import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +20,11 @@ from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.chaos import find_patients
-from chaos_seg.data.datamodule import ChaosDataModule
+from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
-from chaos_seg.files import read_json, write_bytes, write_json
+from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.manifest import recorded_run
 from chaos_seg.segmenter import Segmenter
 
@@ -58,7 +57,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         split,
         image_size=config.image_size,
         batch_size=config.batch_size,
-        num_workers=config.num_workers,
+        num_workers=worker_count(config.num_workers, config.trainer.accelerator),
         seed=config.seed,
         **asdict(config.transform),
     )
@@ -147,8 +146,8 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
     return summary
 
 
-# What may change between a run and its resume: the weights don't depend on it, or it says how far to go.
-_FREE = ("ckpt_path", "epochs", "num_workers", "overlay_every_epochs", "trainer", "data.root", "data.store")
+# What may change between a run and its resume: what the weights don't depend on, and how far to go.
+_FREE = ("ckpt_path", "epochs", "num_workers", "overlay_every_epochs", "trainer.accelerator", "data.root", "data.store")
 
 
 def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | None:
@@ -160,22 +159,28 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
     if config.ckpt_path is None:
         return None
     path = Path(config.ckpt_path)
+    if path.resolve() != (run / "checkpoints" / "last.ckpt").resolve():
+        raise UserError(
+            f"ckpt_path={path}: expected {run / 'checkpoints' / 'last.ckpt'}, the last checkpoint of the run in this "
+            "folder; name it to resume, or leave ckpt_path out to start a new run."
+        )
     if (run / "config.yaml").is_file():
         saved = _flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
         for key, asked in _flat(asdict(config)).items():
-            if saved.get(key) != asked and not key.startswith(_FREE):
+            if repr(saved.get(key)) != repr(asked) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
                 raise UserError(
                     f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
                     "out to resume, or start a new run."
                 )
-        found = read_json(run / "manifest.json")["data"]["fingerprint"]
+        found = read_json(run / "manifest.json").get("data", {}).get("fingerprint", "missing")
         if found != data_fingerprint:
             raise UserError(
                 f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
                 f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
             )
-    if path.name == "last.ckpt" and not path.exists() and not (run / "metrics.csv").exists():
-        log.info("%s: stopped before its first epoch ended; the run starts again.", run)
+    metrics = run / "metrics.csv"
+    if not path.exists() and (not metrics.exists() or len(read_csv(metrics)) < 2):
+        log.info("%s: stopped before its first epoch was saved; the run starts again.", run)
         return None
     checkpoint = read_checkpoint(path)
     if checkpoint["hyper_parameters"]["model"] != asdict(config.model):
@@ -214,7 +219,7 @@ def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
     try:
         return checked(TrainConfig, OmegaConf.merge(OmegaConf.load(saved), changes))
     except UserError as error:
-        raise UserError(f"{error} A resumed run takes single settings only, such as trainer.devices=2.") from None
+        raise UserError(f"{error} A resumed run takes single settings only, such as epochs=800.") from None
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
@@ -233,8 +238,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings(
-        "ignore", ".*(does not have many workers|isinstance.treespec, LeafSpec|exists and is not empty).*"
-    )
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     main()

@@ -137,6 +137,8 @@ def test_a_finished_run_is_scored_again_elsewhere(
     summary = json.loads((tmp_path / "strict" / "summary.json").read_text())
     assert code == 0 and (summary["threshold"], summary["epoch"]) == (250, 1)
     assert (run / "per_patient.csv").read_bytes() == table
+    code, out, err = finish([*score, f"run={run}", "threshold=250"], tmp_path)
+    assert code == 1 and "for the scores of threshold=250.0 with output=FOLDER" in err
     code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
     assert code == 1 and "resume it with ckpt_path=" in err
     assert "epochs=5" not in (run / ".hydra" / "overrides.yaml").read_text()

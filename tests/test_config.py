@@ -69,7 +69,10 @@ def test_every_experiment_runs_two_steps(name: str, phantom_root: Path, tmp_path
         ("model.dropout=1", "model.dropout=1.0: expected a number from 0 to below 1"),
         ("+trainer.tpyo=1", "trainer.tpyo: Key 'tpyo' not in 'TrainerConfig'"),
         ("num_workers=-1", "num_workers=-1: expected a number from 0"),
-        ("seed=-1", "seed=-1: expected a number from 0"),
+        ("seed=-1", "seed=-1: expected a number from 0 to"),
+        ("seed=99999999999", "seed=99999999999: expected a number from 0 to"),
+        ("+data.split.seed=-1", "data.split.seed=-1: expected a number from 0 to"),
+        ("+data.split.val_patients=-1", "data.split.val_patients=-1: expected 0 or more"),
         ("transform.rotation_deg=-5", r"transform.rotation_deg=-5.0: expected degrees from 0"),
     ],
 )

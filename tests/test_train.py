@@ -196,9 +196,11 @@ def snapshot(run: Path) -> dict[Path, bytes]:
         ("loss=bce", "made with loss.name=dice, this command asks for bce"),
         ("batch_size=2", "made with batch_size=4, this command asks for 2"),
         ("transform.rotation_deg=1", "made with transform.rotation_deg=5.0, this command asks for 1.0"),
+        ("trainer.limit_train_batches=1", "made with trainer.limit_train_batches=1.0, this command asks for 1"),
         ("data.split.test=[]", r"made with data.split.test=\['4'\]"),
         ("epochs=1", "has 2 epochs, this command asks for 1"),
-        ("ckpt_path={run}/checkpoints/lsat.ckpt", "lsat.ckpt: expected a checkpoint, found no such file"),
+        ("ckpt_path={run}/checkpoints/lsat.ckpt", "expected .*last.ckpt, the last checkpoint of the run"),
+        ("ckpt_path={run}/checkpoints/best.ckpt", "expected .*last.ckpt, the last checkpoint of the run"),
     ],
 )
 def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(

@@ -14,11 +14,11 @@ from chaos_seg.data.store import Volume, open_patients
 from chaos_seg.errors import UserError
 
 
-def worker_count(num_workers: int | None) -> int:
+def worker_count(num_workers: int | None, accelerator: str) -> int:
     """As many as asked for; by default none on the CPU, where the network has the cores, and up to 4 for a GPU."""
-    if num_workers is None:
-        return min(4, (os.cpu_count() or 1) - 1) if torch.cuda.is_available() else 0
-    return num_workers
+    if num_workers is not None:
+        return num_workers
+    return min(4, (os.cpu_count() or 1) - 1) if accelerator != "cpu" and torch.cuda.is_available() else 0
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):
@@ -46,13 +46,12 @@ class ChaosDataModule(L.LightningDataModule):
         width_hu: float,
         rotation_deg: float = 0.0,
         batch_size: int = 8,
-        num_workers: int | None = None,
+        num_workers: int = 0,
         seed: int = 0,
     ):
         super().__init__()
         self.root, self.store, self.split = root, store, split
-        self.batch_size, self.seed = batch_size, seed
-        self.num_workers = worker_count(num_workers)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.image_size, self.level_hu, self.width_hu = image_size, level_hu, width_hu
         self.rotation_deg = rotation_deg
         self.datasets: dict[str, SliceDataset] = {}

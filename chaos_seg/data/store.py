@@ -135,10 +135,10 @@ def _listing(folder: PatientFolder) -> str:
 
 def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[str]]:
     """Decode one patient unless its content is there already; the volume, or the faults that forbid it."""
-    slices, faults = pair_slices(folder)
-    if faults:
-        return None, faults
     try:
+        slices, faults = pair_slices(folder)
+        if faults:
+            return None, faults
         listing, key = _listing(folder), _content_key(slices)
     except OSError as error:  # no permission, a link to nothing, a damaged disk
         return None, [f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."]
