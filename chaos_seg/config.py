@@ -101,7 +101,6 @@ class TrainerConfig:
 
     accelerator: str
     devices: Any  # a number, "auto" or a list
-    num_nodes: int
     strategy: str
     precision: str
     deterministic: Any  # true, false or "warn"

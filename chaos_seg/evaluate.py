@@ -82,7 +82,7 @@ def evaluate(
     writer = MaskWriter(dataset, partial, threshold)
     loader = DataLoader(dataset, batch_size, num_workers=num_workers)
     # On one device: several would see some slices twice.
-    one_device = trainer.build(devices=1, num_nodes=1, strategy="auto", callbacks=[writer, ProgressBar()], logger=False)
+    one_device = trainer.build(devices=1, strategy="auto", callbacks=[writer, ProgressBar()], logger=False)
     one_device.predict(segmenter, loader, return_predictions=False)
     shutil.rmtree(predictions, ignore_errors=True)
     partial.rename(predictions)

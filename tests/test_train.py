@@ -224,6 +224,17 @@ def test_other_data_does_not_resume(configure: Configure, tree: Path, tmp_path: 
         train(configure(f"data.root={tree}", f"ckpt_path={last}"), tmp_path / "run")
 
 
+def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:
+    for name, base in (("run", 4), ("other", 8)):
+        train(configure("epochs=1", f"model.base={base}"), tmp_path / name)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    shutil.copy(tmp_path / "other" / "checkpoints" / "last.ckpt", last)
+    with pytest.raises(
+        UserError, match=r"expected a checkpoint of a U-Net with \{'base': 4.*found one with \{'base': 8"
+    ):
+        train(configure("epochs=2", f"ckpt_path={last}"), tmp_path / "run")
+
+
 def test_a_moved_run_keeps_its_best_score(configure: Configure, tmp_path: Path, rows: Callable) -> None:
     train(configure("epochs=3"), tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
