@@ -5,13 +5,20 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """One clear sentence: which file or setting, what was expected, what was found, what to do."""
+    """One clear sentence: which file or setting, what was expected, what was found, what to do.
+
+    `code` is the name under which the audit lists a fault of the data.
+    """
+
+    def __init__(self, sentence: str, code: str = "unreadable_file"):
+        super().__init__(sentence)
+        self.code = code
 
 
-def raise_faults(faults: Sequence[str], where: object) -> None:
+def raise_faults(faults: Sequence[object], where: object) -> None:
     """Raise all `faults` found in `where` as one UserError; return when there are none."""
     if len(faults) == 1:
-        raise UserError(faults[0])
+        raise UserError(str(faults[0]))
     if faults:
         lines = "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
         raise UserError(f"{len(faults)} faults in {where}; mend them all, then run again:\n{lines}")

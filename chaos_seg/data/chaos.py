@@ -66,27 +66,32 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
-def labelled_patients(root: Path, patients: Sequence[str]) -> tuple[list[PatientFolder], list[str]]:
+def labelled_patients(root: Path, patients: Sequence[str]) -> tuple[list[PatientFolder], list[UserError]]:
     """The folders of `patients`, in that order, and a fault for each one that is not there or has no masks."""
     found = find_patients(root)
-    folders, faults = [], []
+    folders: list[PatientFolder] = []
+    faults: list[UserError] = []
     for patient in patients:
         if patient not in found:
             faults.append(
-                f"{root}: the split names patient {patient}, but the tree has {', '.join(found)}; choose another "
-                "data/split or complete the tree."
+                UserError(
+                    f"{root}: the split names patient {patient}, but the tree has {', '.join(found)}; choose another "
+                    "data/split or complete the tree."
+                )
             )
         elif found[patient].mask_dir is None:
             faults.append(
-                f"{found[patient].dicom_dir.parent}: expected a folder Ground with masks, found none; take patient "
-                f"{patient} out of the split, since without masks it can't be trained or scored on."
+                UserError(
+                    f"{found[patient].dicom_dir.parent}: expected a folder Ground with masks, found none; take patient "
+                    f"{patient} out of the split, since without masks it can't be trained or scored on."
+                )
             )
         else:
             folders.append(found[patient])
     return folders, faults
 
 
-def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[str]]:
+def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[UserError]]:
     """The slices of one patient with their masks, and the faults that forbid to pair them (empty when sound).
 
     Pairs by rank in natural file-name order, which serves both naming schemes of CHAOS: `i0000,0000b.dcm`
@@ -94,15 +99,17 @@ def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[str]]:
     """
     dicoms = _files(folder.dicom_dir, ".dcm")
     if not dicoms:
-        return [], [f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."]
+        fault = f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."
+        return [], [UserError(fault, "masks_unpaired")]
     if folder.mask_dir is None:
         return [SliceFiles(rank, path, None) for rank, path in enumerate(dicoms)], []
     masks = _files(folder.mask_dir, ".png")
     if not masks:
-        return [], [f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."]
-    fault = _numbering_fault(folder.mask_dir, masks, len(dicoms))
-    if fault:
-        return [], [fault]
+        fault = f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."
+        return [], [UserError(fault, "masks_unpaired")]
+    numbering = _numbering_fault(folder.mask_dir, masks, len(dicoms))
+    if numbering:
+        return [], [UserError(numbering, "masks_unpaired")]
     pairs = zip(dicoms, masks, strict=True)
     return [SliceFiles(rank, dicom, mask) for rank, (dicom, mask) in enumerate(pairs)], []
 

@@ -1,5 +1,7 @@
 """One DICOM CT slice or one PNG mask from a file to an array."""
 
+import hashlib
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +11,21 @@ import pydicom
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from chaos_seg.data.identity import identifying
 from chaos_seg.errors import UserError
 
 # CHAOS has pixels of up to 49,944 HU in the corners of some patients and -2048 as padding. 3071 HU is the end of the
 # 12-bit range of CT; int16 holds what is left.
 HU_RANGE = (-2048, 3071)
+MAX_PIXELS = 4096 * 4096  # a CT slice has 512 x 512, seldom 1024 x 1024
+MAX_BYTES = 64 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
 
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What the geometry and the checks need of one slice; millimetres in DICOM patient coordinates (LPS)."""
+    """What geometry and audit need of one slice; millimetres in DICOM patient coordinates (LPS)."""
 
     rows: int
     columns: int
@@ -27,7 +33,16 @@ class SliceHeader:
     orientation: tuple[float, ...]  # ImageOrientationPatient: direction of a row, then of a column
     pixel_spacing_mm: tuple[float, ...]  # PixelSpacing: between rows, between columns
     slice_thickness_mm: float | None  # SliceThickness; not the distance between slices, which may overlap
+    spacing_between_slices_mm: float | None  # SpacingBetweenSlices
+    slice_location_mm: float | None  # SliceLocation
     intercept: float  # RescaleIntercept
+    slope: float  # RescaleSlope
+    hu_min: int  # before clipping to HU_RANGE
+    hu_max: int
+    series: str  # hash of SeriesInstanceUID
+    study: str  # hash of StudyInstanceUID, which may tell a date
+    transfer_syntax: str
+    identifying: tuple[str, ...]  # places of what could identify a person
     synthetic: bool  # SyntheticData (0008,001C)
 
 
@@ -39,17 +54,29 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         (DICOM PS3.3 C.11.1, Modality LUT), with the rescale of this very file: it differs between patients.
 
     Raises:
-        UserError: not DICOM, not CT, a missing attribute, or pixels that can't be decoded.
+        UserError: not DICOM, not CT, a missing attribute, an absurd size, or pixels that can't be decoded.
     """
+    _expect_ordinary_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's remarks on values that don't matter here
+            meta = pydicom.filereader.read_file_meta_info(path)
+            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
             dataset = pydicom.dcmread(path)
             modality = dataset.get("Modality")
             if modality != "CT":
-                raise UserError(f"{path}: expected Modality CT, found {modality}; remove this series from the folder.")
-            header = _header(dataset)
-            hu = apply_modality_lut(dataset.pixel_array, dataset)
+                raise UserError(
+                    f"{path}: expected Modality CT, found {modality}; remove this series from the folder.", "not_ct"
+                )
+            _expect_plausible_size(path, int(dataset.Rows) * int(dataset.get("NumberOfFrames") or 1), dataset.Columns)
+            stored = dataset.pixel_array
+            if stored.ndim != 2:
+                raise UserError(
+                    f"{path}: expected one grey slice, found pixel data of shape {stored.shape}; remove it."
+                )
+            hu, extremes = _hounsfield(dataset, stored)
+            return _header(dataset, extremes), hu
     except UserError:
         raise
     except InvalidDicomError:
@@ -57,28 +84,66 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
     except (AttributeError, KeyError) as error:
         raise UserError(f"{path}: expected a complete CT slice, but {error}; copy it again.") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = "copy it again"
         if "plugin" in reason or "decompress" in reason:
             hint += ", or install the codecs of compressed DICOM with pip install python-gdcm"
         raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:')}); {hint}.") from None
-    if hu.ndim != 2:
-        raise UserError(f"{path}: expected one grey slice, found pixel data of shape {hu.shape}; remove it.")
-    return header, np.clip(np.rint(hu), *HU_RANGE).astype(np.int16)
 
 
-def _header(dataset: pydicom.Dataset) -> SliceHeader:
-    thickness = dataset.get("SliceThickness")
+def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """HU clipped to HU_RANGE as int16, and the extremes before that."""
+    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+    if slope != 1 or not intercept.is_integer() or stored.dtype.itemsize > 2 or "ModalityLUTSequence" in dataset:
+        hu = np.rint(apply_modality_lut(stored, dataset))
+        return np.clip(hu, *HU_RANGE).astype(np.int16), (int(hu.min()), int(hu.max()))
+    shift = int(intercept)
+    low, high = HU_RANGE[0] - shift, HU_RANGE[1] - shift
+    extremes = int(stored.min()), int(stored.max())
+    if extremes[0] < low or extremes[1] > high:
+        stored = np.clip(stored.astype(np.int32), low, high)
+    # Of 16 bits throughout: what overflows on the way comes back, since the sum is in HU_RANGE.
+    hu = stored.astype(np.int16) + np.array(shift).astype(np.int16)
+    return hu, (extremes[0] + shift, extremes[1] + shift)
+
+
+def _header(dataset: pydicom.Dataset, extremes: tuple[int, int]) -> SliceHeader:
+    def number(keyword: str) -> float | None:
+        value = dataset.get(keyword)
+        return None if value in (None, "") else float(value)
+
     return SliceHeader(
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        position_mm=tuple(float(v) for v in dataset.ImagePositionPatient),
-        orientation=tuple(float(v) for v in dataset.ImageOrientationPatient),
-        pixel_spacing_mm=tuple(float(v) for v in dataset.PixelSpacing),
-        slice_thickness_mm=None if thickness is None else float(thickness),
+        position_mm=_numbers(dataset, "ImagePositionPatient", 3),
+        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
+        pixel_spacing_mm=_numbers(dataset, "PixelSpacing", 2),
+        slice_thickness_mm=number("SliceThickness"),
+        spacing_between_slices_mm=number("SpacingBetweenSlices"),
+        slice_location_mm=number("SliceLocation"),
         intercept=float(dataset.RescaleIntercept),
+        slope=float(dataset.RescaleSlope),
+        hu_min=extremes[0],
+        hu_max=extremes[1],
+        series=_hash(dataset.get("SeriesInstanceUID")),
+        study=_hash(dataset.get("StudyInstanceUID")),
+        transfer_syntax=dataset.file_meta.TransferSyntaxUID.name,
+        identifying=identifying(dataset),
         synthetic=dataset.get("SyntheticData") == "YES",
     )
+
+
+def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    values = tuple(float(value) for value in getattr(dataset, keyword))
+    if len(values) != count or not np.isfinite(values).all():
+        raise ValueError(f"{keyword} has the value {values} where {count} numbers belong")
+    return values
+
+
+def _hash(text: object) -> str:
+    return hashlib.sha256(str(text).encode()).hexdigest()[:16] if text else ""
 
 
 def slice_normal(orientation: tuple[float, ...]) -> np.ndarray:
@@ -86,27 +151,59 @@ def slice_normal(orientation: tuple[float, ...]) -> np.ndarray:
     return np.cross(orientation[:3], orientation[3:])
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Decode the PNG mask `path` into uint8 {0, 1} of shape (rows, columns); any nonzero value is liver.
+def read_mask(path: Path) -> tuple[str, np.ndarray]:
+    """Decode the PNG mask `path`; any nonzero value is liver.
 
     CHAOS has 1-bit PNG; copies of it with 0/1, 0/63, 0/255, 16 bits, a palette or colours mean the same.
 
+    Returns:
+        How it is encoded, such as "1-bit 0/1" or "L 0/255", and the mask as uint8 {0, 1} of shape (rows, columns).
+
     Raises:
-        UserError: not an image, or more than one value beside 0.
+        UserError: not a PNG, an absurd size, or more than one value beside 0.
     """
+    _expect_ordinary_file(path)
     try:
-        with Image.open(path) as image:
-            # Palettes become colours, and transparency says nothing.
-            wanted = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L"}.get(image.mode, image.mode)
-            values = np.asarray(image.convert(wanted))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=["PNG"]) as image:
+                _expect_plausible_size(path, image.height, image.width)
+                # Palettes become colours, and transparency says nothing.
+                wanted = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L"}.get(image.mode, image.mode)
+                mode, values = image.mode, np.asarray(image.convert(wanted))
+    except UserError:
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UserError(f"{path}: expected a PNG mask, found none that can be read ({error}); copy it again.") from None
     if values.ndim == 3:
         values = values.max(axis=-1)
-    levels = np.unique(values)
-    if np.count_nonzero(levels) > 1:
+    liver = values != 0
+    top = values.max()
+    if not np.array_equal(liver, values == top) and top:
+        levels = np.unique(values)
         raise UserError(
             f"{path}: expected a mask of 0 and one other value, found {len(levels)} values from {levels[0]} to "
-            f"{levels[-1]}; save it as a binary PNG without smoothing."
+            f"{levels[-1]}; save it as a binary PNG without smoothing.",
+            "mask_not_binary",
         )
-    return (values != 0).astype(np.uint8)
+    return f"{'1-bit' if mode == '1' else mode} 0/{int(top)}" if top else "", liver.astype(np.uint8)
+
+
+def _expect_ordinary_file(path: Path) -> None:
+    """Refuse what would block or fill the memory when opened; a missing file is an OSError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: expected a file, found a folder, pipe or device; remove it.")
+    if status.st_size > MAX_BYTES:
+        raise UserError(
+            f"{path}: expected one slice of at most {MAX_BYTES >> 20} MiB, found {status.st_size >> 20} MiB; remove it."
+        )
+
+
+def _expect_plausible_size(path: Path, rows: int, columns: int) -> None:
+    if not 0 < rows * columns <= MAX_PIXELS:
+        raise UserError(
+            f"{path}: expected at most {MAX_PIXELS} pixels, found {rows} x {columns}; a damaged file: copy it again."
+        )

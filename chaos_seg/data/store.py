@@ -1,8 +1,9 @@
-"""Decoded slices on disk: each patient is decoded once, then memory-mapped by every run and worker.
+"""Decoded slices on disk: each patient is decoded once, then read slice by slice by every run and worker.
 
     <store>/volumes/<key>/hu.npy     int16 (slices, rows, columns), HU
     <store>/volumes/<key>/mask.npy   uint8 {0, 1}, the same shape; absent without masks
     <store>/volumes/<key>/meta.json  geometry and what the masks hold
+    <store>/volumes/<key>/slices.json  the header of each slice, for the audit
     <store>/seen/<folder>.json       the key of a patient folder whose files have not changed since
 
 The key is a hash of the files' content and of the settings that shape the arrays, so a volume is never stale and
@@ -15,19 +16,20 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from chaos_seg.data.chaos import PatientFolder, SliceFiles, labelled_patients, pair_slices
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader, read_mask, read_slice, slice_normal
 from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
+from chaos_seg.parallel import in_parallel
 
-FORMAT = 1  # raise when the arrays or meta.json change their meaning
-MAX_STEP_DEVIATION = 0.5  # of the median z step: a missing slice makes 1.0, rounding of positions makes 0.01
+FORMAT = 2  # raise when the arrays or the JSON beside them change their meaning
+HEADER_BYTES = 128  # of the .npy files; numpy pads to a multiple of 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Meta:
     intercepts: list[float]  # the distinct ones
     synthetic: bool
     liver_pixels: list[int] | None  # per slice; None without masks
+    mask_encodings: list[str] | None  # the distinct ones, such as "1-bit 0/1"
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,23 @@ class Volume:
         return self.meta.shape[0]
 
     def hu(self, rank: int) -> np.ndarray:
-        """Slice `rank` as int16 HU (rows, columns), mapped from disk; the mapping ends with the array."""
-        return np.load(self.folder / "hu.npy", mmap_mode="r")[rank]
+        """Slice `rank` as int16 HU (rows, columns), read from disk."""
+        return self._read("hu.npy", "<i2", rank)
 
     def mask(self, rank: int) -> np.ndarray:
-        """Mask of slice `rank` as uint8 {0, 1} (rows, columns), mapped from disk."""
-        return np.load(self.folder / "mask.npy", mmap_mode="r")[rank]
+        """Mask of slice `rank` as uint8 {0, 1} (rows, columns), read from disk."""
+        return self._read("mask.npy", "|u1", rank)
+
+    def headers(self) -> list[SliceHeader]:
+        """What the files said of each slice."""
+        return [SliceHeader(**header) for header in read_json(self.folder / "slices.json")]
+
+    def _read(self, name: str, dtype: str, rank: int) -> np.ndarray:
+        # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
+        _, rows, columns = self.meta.shape
+        size = rows * columns
+        offset = HEADER_BYTES + rank * size * np.dtype(dtype).itemsize
+        return np.fromfile(self.folder / name, dtype, size, offset=offset).reshape(rows, columns)
 
 
 def open_patients(store: Path, root: Path, patients: Sequence[str]) -> list[Volume]:
@@ -73,25 +87,32 @@ def open_patients(store: Path, root: Path, patients: Sequence[str]) -> list[Volu
     Raises:
         UserError: every fault of every patient at once, those that are not there included.
     """
-    folders, faults = labelled_patients(root, patients)
-    return open_volumes(store, folders, faults)
+    return open_volumes(store, *labelled_patients(root, patients))
 
 
-def open_volumes(store: Path, folders: Iterable[PatientFolder], faults: Sequence[str] = ()) -> list[Volume]:
-    """The volumes of `folders`, decoding those that the store does not hold yet.
+def open_volumes(store: Path, folders: Iterable[PatientFolder], faults: Sequence[UserError] = ()) -> list[Volume]:
+    """The volumes of `folders`, which have no fault.
 
     Raises:
         UserError: every fault of every folder at once, after those already known.
     """
-    folders, faults = list(folders), list(faults)
+    volumes, found = decode(store, folders)
+    raise_faults([*faults, *(fault for listed in found.values() for fault in listed)], "the data")
+    return volumes
+
+
+def decode(store: Path, folders: Iterable[PatientFolder]) -> tuple[list[Volume], dict[str, list[UserError]]]:
+    """The volumes of `folders`, decoding in parallel those that the store does not hold, and the faults by patient."""
+    folders = list(folders)
     known = {folder.patient: _lookup(store, folder) for folder in folders}
     todo = [folder for folder in folders if known[folder.patient] is None]
-    for folder in tqdm(todo, desc="Decoding patients", unit="patient", disable=None if todo else True):
-        volume, found = _build(store, folder)
+    faults = {}
+    built = in_parallel(partial(_build, store), todo, "Decoding patients")
+    for folder, (volume, found) in zip(todo, built, strict=True):
         known[folder.patient] = volume
-        faults += found
-    raise_faults(faults, "the data")
-    return [volume for folder in folders if (volume := known[folder.patient]) is not None]
+        if found:
+            faults[folder.patient] = found
+    return [volume for folder in folders if (volume := known[folder.patient]) is not None], faults
 
 
 def fingerprint(volumes: Iterable[Volume]) -> str:
@@ -133,30 +154,38 @@ def _listing(folder: PatientFolder) -> str:
     return digest.hexdigest()
 
 
-def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[str]]:
+def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[UserError]]:
     """Decode one patient unless its content is there already; the volume, or the faults that forbid it."""
     try:
         slices, faults = pair_slices(folder)
         if faults:
             return None, faults
         listing, key = _listing(folder), _content_key(slices)
+        place = store / "volumes" / key
+        with locked(store / "locks" / key):  # a second process waits here, then finds the volume made
+            if not place.is_dir():
+                partial = store / "volumes" / f".{key}.partial"
+                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+                partial.mkdir(parents=True)
+                try:
+                    faults = _decode(slices, partial, key)
+                    if faults:
+                        return None, faults
+                    partial.rename(place)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:  # no permission, a link to nothing, a damaged disk
-        return None, [f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."]
-    place = store / "volumes" / key
-    with locked(store / "locks" / key):  # a second process waits here, then finds the volume made
-        if not place.is_dir():
-            partial = store / "volumes" / f".{key}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-            partial.mkdir(parents=True)
-            try:
-                faults = _decode(slices, partial, key)
-                if faults:
-                    return None, faults
-                partial.rename(place)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        if error.filename is None or not _is_inside(folder, Path(error.filename)):
+            raise
+        return None, [
+            UserError(f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions.")
+        ]
     write_json(_seen_file(store, folder), {"listing": listing, "key": key})
     return _load(store, folder.patient, key), []
+
+
+def _is_inside(folder: PatientFolder, path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in (folder.dicom_dir, folder.mask_dir) if place is not None)
 
 
 def _content_key(slices: list[SliceFiles]) -> str:
@@ -167,11 +196,12 @@ def _content_key(slices: list[SliceFiles]) -> str:
     return digest.hexdigest()[:40]
 
 
-def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[str]:
-    """Write hu.npy, mask.npy and meta.json into `place` with one slice in memory at a time; returns the faults."""
-    faults: list[str] = []
+def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
+    """Write the files of a volume into `place` with one slice in memory at a time; returns the faults."""
+    faults: list[UserError] = []
     headers: list[SliceHeader] = []
     liver: list[int] = []
+    encodings: set[str] = set()
     labelled = slices[0].mask is not None
     with atomic_file(place / "hu.npy") as hu_file, atomic_file(place / "mask.npy") as mask_file:
         for item in slices:
@@ -182,22 +212,22 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[str]:
                     _write_header(hu_file, "<i2", (len(slices), *hu.shape))
                     _write_header(mask_file, "|u1", (len(slices), *hu.shape))
                 headers.append(header)
-                hu_file.write(hu.tobytes())
+                hu_file.write(hu.data)
                 expected = (headers[0].rows, headers[0].columns)
                 if hu.shape != expected:
                     faults.append(_size_fault(item.dicom, hu.shape, expected, slices[0].dicom))
             except UserError as error:
-                faults.append(str(error))
+                faults.append(error)
             if item.mask is not None:
                 try:
-                    mask = read_mask(item.mask)
-                    liver.append(int(mask.sum()))
-                    mask_file.write(mask.tobytes())
+                    encoding, mask = read_mask(item.mask)
+                    encodings.add(encoding)
+                    liver.append(int(np.count_nonzero(mask)))
+                    mask_file.write(mask.data)
                     if hu is not None and mask.shape != hu.shape:
                         faults.append(_size_fault(item.mask, mask.shape, hu.shape, item.dicom))
                 except UserError as error:
-                    faults.append(str(error))
-    faults = faults or _geometry_faults(headers, slices)
+                    faults.append(error)
     if faults:
         return faults
     if not labelled:
@@ -214,7 +244,9 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[str]:
         intercepts=sorted({header.intercept for header in headers}),
         synthetic=any(header.synthetic for header in headers),
         liver_pixels=liver if labelled else None,
+        mask_encodings=sorted(encodings - {""}) if labelled else None,
     )
+    write_json(place / "slices.json", [asdict(header) for header in headers])
     write_json(place / "meta.json", asdict(meta))
     return []
 
@@ -224,28 +256,12 @@ def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
 
 
-def _size_fault(path: Path, found: tuple[int, ...], expected: tuple[int, ...], like: Path) -> str:
-    return (
+def _size_fault(path: Path, found: tuple[int, ...], expected: tuple[int, ...], like: Path) -> UserError:
+    return UserError(
         f"{path}: expected {expected[0]} x {expected[1]} pixels like {like.name}, found {found[0]} x {found[1]}; "
-        "restore the file that belongs to this series."
+        "restore the file that belongs to this series.",
+        "mixed_sizes",
     )
-
-
-def _geometry_faults(headers: list[SliceHeader], slices: list[SliceFiles]) -> list[str]:
-    """Slices that are doubled, missing or out of order by their positions along z."""
-    steps = np.diff(_z_positions(headers))
-    if not len(steps):
-        return []
-    typical = float(np.median(steps))
-    faults = []
-    for index, step in enumerate(steps):
-        if abs(step - typical) > MAX_STEP_DEVIATION * abs(typical) or typical == 0:
-            before, after = slices[index].dicom, slices[index + 1].dicom.name
-            faults.append(
-                f"{before}: expected a step of {typical:.2f} mm along z to {after}, found {step:.2f} mm; "
-                "a slice is missing, doubled or out of order: restore the series."
-            )
-    return faults
 
 
 def _z_positions(headers: list[SliceHeader]) -> list[float]:

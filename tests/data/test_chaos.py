@@ -58,7 +58,7 @@ def test_missing_or_extra_mask_is_named(tmp_path: Path, numbers: list[int], said
     masks = touch(tmp_path / "g", [f"liver_GT_{k}.png" for k in numbers])
     slices, (fault,) = pair_slices(PatientFolder("1", dicoms, masks))
     expected_from = 1 if numbers == [1, 2, 3, 4] else 0
-    assert slices == [] and said in fault and f"numbered from {expected_from}" in fault
+    assert slices == [] and said in str(fault) and f"numbered from {expected_from}" in str(fault)
 
 
 def test_masks_may_count_from_1(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
     shutil.rmtree(tree / "Train_Sets" / "CT" / "2" / "Ground")
     folders, faults = labelled_patients(tree, ["4", "1", "8", "2"])
     assert [folder.patient for folder in folders] == ["4", "1"] and len(faults) == 2
-    assert "the split names patient 8, but the tree has 1, 2, 3, 4" in faults[0]
-    assert "2: expected a folder Ground with masks, found none" in faults[1]
+    assert "the split names patient 8, but the tree has 1, 2, 3, 4" in str(faults[0])
+    assert "2: expected a folder Ground with masks, found none" in str(faults[1])
     shutil.copytree(tree / "Train_Sets" / "CT" / "1", tree / "Test_Sets" / "CT" / "1")
     with pytest.raises(UserError, match="patient 1 is also in"):
         find_patients(tree)

@@ -66,6 +66,7 @@ def test_what_is_no_ct_slice_is_named(dataset: pydicom.Dataset, tmp_path: Path) 
     dataset.Modality = "CT"
     dataset.NumberOfFrames, dataset.Rows = 2, 1
     assert "expected one grey slice" in said(save(dataset, tmp_path / "frames.dcm"))
+    dataset.Rows = 2
     del dataset.NumberOfFrames, dataset.ImagePositionPatient
     assert "ImagePositionPatient" in said(save(dataset, tmp_path / "nowhere.dcm"))
     dataset.ImagePositionPatient = [0, 0, 0]
@@ -111,7 +112,7 @@ def inverted_palette(path: Path) -> None:
 )
 def test_masks_of_every_kind_are_the_same(save_as: object, tmp_path: Path) -> None:
     save_as(tmp_path / "mask.png")  # type: ignore[operator]
-    mask = read_mask(tmp_path / "mask.png")
+    _, mask = read_mask(tmp_path / "mask.png")
     assert mask.dtype == np.uint8 and mask.tolist() == BINARY.tolist()
 
 

@@ -1,0 +1,214 @@
+"""Which slice does each mask fit? Finds masks that are reversed, shifted, dropped, doubled, mirrored or turned.
+
+The liver's border is an edge in the image, so the mean image gradient across a mask's border peaks on the slice that
+the mask was drawn on and falls off on its neighbours. Every mask is tried on the slices around its own; the best path
+of one shift a mask, where each change costs, is compared with no shift at all. Reversed order and mirrored masks are
+tried on the patient as a whole.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+MAX_SHIFT = 6  # slices in both directions
+MIN_LIVER_SLICES = 4  # with fewer there is nothing to compare
+FULL_BORDER_PX = 200  # a mask with a shorter border has less of a say
+# Of a change of shift along the path, in units of one fitting mask: so dear that no sound scan is accused, so cheap
+# that masks which fit elsewhere give themselves away when they are three.
+CHANGE_COST, COST_PER_SLICE = 0.4, 0.1
+MIN_GAIN = 1.12  # gradient of a stretch where it fits better / where it lies; a shift by one slice of 1 mm makes 1.2
+MIN_GAIN_WHOLE = 1.1  # the same for reversed or mirrored masks, whose HU must also be closer together:
+MAX_SPREAD = 0.8
+MIN_PEAK = 1.2  # the profile's peak / its median; 1.0 are masks that belong to no slice around, sound scans have 1.7
+MIN_PEAK_SLICES = 8
+LEVELS_HU = (-100, 250)  # beyond, bone and air would outshine the liver's edge
+BLUR_PX = 1.0
+
+# What makes a mask fit: transpose it, then reverse its rows, then its columns.
+MIRRORED = {
+    "columns mirrored": (False, False, True),
+    "rows mirrored": (False, True, False),
+    "turned by 180 degrees": (False, True, True),
+    "transposed": (True, False, False),
+    "turned by 90 degrees": (True, False, True),  # clockwise
+    "turned by 270 degrees": (True, True, False),
+    "transposed along the other diagonal": (True, True, True),
+}
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """The masks of ranks `first` to `last` fit better elsewhere, with `gain` times the gradient.
+
+    `how` is "shifted" (mask k fits slice k + shift), "reversed", a key of MIRRORED (they fit when that is done to
+    them), or "nowhere" when they fit no slice around.
+    """
+
+    first: int
+    last: int
+    how: str
+    shift: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """`profile`: mean gradient in HU a pixel for shifts -MAX_SHIFT to MAX_SHIFT; empty when too few masks can tell."""
+
+    profile: list[float]
+    misfits: list[Misfit]
+
+
+@dataclass(frozen=True)
+class _Border:
+    """Pixels of a mask's border, each with the direction across it."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    down: np.ndarray
+    right: np.ndarray
+    shape: tuple[int, ...]  # of the mask
+
+    def mirrored(self, transpose: bool, rows: bool, columns: bool) -> "_Border":
+        """The border of the mask that _form makes."""
+        y, x, down, right, shape = self.rows, self.columns, self.down, self.right, self.shape
+        if transpose:
+            y, x, down, right, shape = x, y, right, down, shape[::-1]
+        return _Border(
+            shape[0] - 1 - y if rows else y,
+            shape[1] - 1 - x if columns else x,
+            -down if rows else down,
+            -right if columns else right,
+            shape,
+        )
+
+
+def align(slices: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> Alignment:
+    """Try every mask on the slices around it.
+
+    Args:
+        slices: int16 HU, (rows, columns) each, in order of rank; one is held at a time.
+        masks: uint8 {0, 1}, (rows, columns) each, as many.
+    """
+    masks = list(masks)
+    borders = [_border(mask) for mask in masks]
+    n = len(masks)
+    shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
+    fit = np.full((n, len(shifts)), np.nan)
+    whole = {how: np.full((n, 2), np.nan) for how in ("here", "reversed", *MIRRORED)}  # gradient, spread of HU
+    for rank, hu in enumerate(slices):
+        gradient = _gradient(hu)
+        for column, shift in enumerate(shifts):
+            if 0 <= rank - shift < n:
+                fit[rank - shift, column] = _across(gradient, borders[rank - shift])
+        whole["here"][rank] = fit[rank, MAX_SHIFT], _spread(hu, masks[rank])
+        whole["reversed"][-1 - rank] = _across(gradient, borders[-1 - rank]), _spread(hu, masks[-1 - rank])
+        for how, form in MIRRORED.items():
+            if not form[0] or hu.shape[0] == hu.shape[1]:
+                whole[how][rank] = (
+                    _across(gradient, borders[rank].mirrored(*form)),
+                    _spread(hu, _form(masks[rank], *form)),
+                )
+
+    weight = np.minimum(1.0, np.array([len(border.rows) for border in borders]) / FULL_BORDER_PX)
+    labelled = np.flatnonzero(weight)
+    if len(labelled) < MIN_LIVER_SLICES:
+        return Alignment([], [])
+    profile = _means(fit, weight)
+    misfits = _misfit_of_all(profile, whole, weight, labelled)
+    return Alignment(
+        [round(float(v), 2) for v in profile], misfits or _shifted(fit[labelled], weight[labelled], labelled)
+    )
+
+
+def _misfit_of_all(
+    profile: np.ndarray, whole: dict[str, np.ndarray], weight: np.ndarray, labelled: np.ndarray
+) -> list[Misfit]:
+    """What is wrong with all masks at once: reversed or mirrored, or of another scan."""
+    gradient, spread = ({how: _means(both, weight)[part] for how, both in whole.items()} for part in (0, 1))
+    span = int(labelled[0]), int(labelled[-1])
+    here, peak = float(profile[MAX_SHIFT]), float(profile.max())
+    how = max(gradient, key=lambda key: gradient[key])
+    if gradient[how] > MIN_GAIN_WHOLE * peak and spread[how] < MAX_SPREAD * spread["here"]:
+        return [Misfit(*span, how, 0, float(gradient[how]) / here)]
+    if np.count_nonzero(weight == 1) >= MIN_PEAK_SLICES and peak < MIN_PEAK * float(np.median(profile)):
+        return [Misfit(*span, "nowhere", 0, peak / here)]
+    return []
+
+
+def _shifted(fit: np.ndarray, weight: np.ndarray, labelled: np.ndarray) -> list[Misfit]:
+    """Stretches of masks that fit other slices."""
+    path = _best_path(fit / np.nanmax(fit, axis=1).mean() * weight[:, None])
+    edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    found = []
+    for first, end in pairwise(edges):
+        shift = int(path[first]) - MAX_SHIFT
+        here, there = (float(np.nansum(fit[first:end, column])) for column in (MAX_SHIFT, path[first]))
+        if shift and there > MIN_GAIN * here:
+            found.append(Misfit(int(labelled[first]), int(labelled[end - 1]), "shifted", shift, there / here))
+    return found
+
+
+def _best_path(fit: np.ndarray) -> np.ndarray:
+    """The shift (as a column of `fit`) of each mask that maximises the fit less the cost of changes (Viterbi)."""
+    columns = np.arange(fit.shape[1])
+    distance = np.abs(columns[:, None] - columns)
+    cost = np.where(distance == 0, 0.0, CHANGE_COST + COST_PER_SLICE * distance)
+    score, back = -cost[MAX_SHIFT], []
+    for row in np.nan_to_num(fit):
+        candidates = score[:, None] - cost
+        back.append(candidates.argmax(axis=0))
+        score = candidates.max(axis=0) + row
+    path = [int(score.argmax())]
+    for step in reversed(back[1:]):
+        path.append(int(step[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _means(fit: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean of each column over the masks that have a value there; 0 where none has."""
+    known = np.where(np.isnan(fit), 0.0, weight[:, None])
+    total = known.sum(axis=0)
+    return np.divide((np.nan_to_num(fit) * known).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
+
+
+def _border(mask: np.ndarray) -> _Border:
+    mask = np.ascontiguousarray(mask)
+    inside = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
+    rows, columns = np.nonzero(mask != inside)
+    down, right = _sobel(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 2.0))
+    normal = np.stack([down[rows, columns], right[rows, columns]])
+    normal /= np.maximum(np.hypot(*normal), 1e-6)
+    return _Border(rows, columns, normal[0], normal[1], mask.shape)
+
+
+def _gradient(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _sobel(cv2.GaussianBlur(np.clip(hu, *LEVELS_HU).astype(np.float32), (0, 0), BLUR_PX))
+
+
+def _sobel(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives down and to the right, per pixel."""
+    down, right = (np.asarray(cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8)) for dx in (0, 1))
+    return down, right
+
+
+def _across(gradient: tuple[np.ndarray, np.ndarray], border: _Border) -> float:
+    """Mean absolute gradient across a border, HU a pixel; NaN without a border."""
+    if not len(border.rows):
+        return float("nan")
+    down, right = (part[border.rows, border.columns] for part in gradient)
+    return float(np.abs(down * border.down + right * border.right).mean())
+
+
+def _spread(hu: np.ndarray, mask: np.ndarray) -> float:
+    """Standard deviation of HU under a mask; NaN without one."""
+    under = hu[mask > 0]
+    return float(np.clip(under, *LEVELS_HU).std()) if len(under) else float("nan")
+
+
+def _form(mask: np.ndarray, transpose: bool, rows: bool, columns: bool) -> np.ndarray:
+    mask = mask.T if transpose else mask
+    return mask[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,0 +1,27 @@
+"""One task for many patients, by as many processes as there are cores, with a progress bar."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+import cv2
+from tqdm import tqdm
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_parallel(task: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
+    """`task` of each item, in order; the bar on a terminal says `what`. Task, items and results are pickled."""
+    results = _results(task, items)
+    yield from tqdm(results, total=len(items), desc=what, unit="patient", disable=None if items else True)
+
+
+def _results(task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    workers = min(len(items), multiprocessing.cpu_count())
+    if workers < 2:
+        yield from map(task, items)
+    else:
+        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            yield from pool.map(task, items)
