@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from chaos_seg.data.archive import Archive
 from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.splits import Split, k_fold_split, seeded_split
 from chaos_seg.errors import UserError, unusable_file
@@ -67,6 +68,7 @@ class DataConfig:
     root: str | None
     store: str
     phantom: Phantom | None
+    audit: bool  # refuse to train on data in which the audit finds an error
     split: SplitConfig
 
     def tree(self) -> Path:
@@ -171,6 +173,29 @@ class TrainConfig:
             f"a multiple of {factor} (2^model.depth)",
         )
         _expect("name" in self.loss, "loss", self.loss, "a name and options")
+
+
+@dataclass
+class AuditConfig:
+    """What `python -m chaos_seg.audit` takes."""
+
+    data: DataConfig
+
+
+@dataclass
+class PrepareConfig:
+    """What `python -m chaos_seg.prepare` takes; conf/prepare.yaml says what each is for."""
+
+    data: DataConfig
+    archive: Any  # a path, a list of paths or null
+    overwrite: bool
+    downloads: list[Archive]
+
+    def zips(self) -> list[Path]:
+        """The archives that are there already."""
+        given = [self.archive] if isinstance(self.archive, str) else self.archive or []
+        _expect(all(isinstance(path, str) for path in given), "archive", self.archive, "a path or a list of paths")
+        return [Path(path) for path in given]
 
 
 @dataclass

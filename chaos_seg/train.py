@@ -19,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
+from chaos_seg.data.audit import refuse_errors
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
@@ -62,6 +63,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         **asdict(config.transform),
     )
     datamodule.prepare()
+    audit = refuse_errors(datamodule.volumes, split.sides) if config.data.audit else "off"
     segmenter = Segmenter(
         model=asdict(config.model),
         loss=config.loss,
@@ -105,7 +107,12 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         record(
             device=_device_name(trainer.strategy.root_device),
             seed=config.seed,
-            data={"root": config.data.root, "fingerprint": data_fingerprint, "patients": len(volumes)},
+            data={
+                "root": config.data.root,
+                "fingerprint": data_fingerprint,
+                "patients": len(volumes),
+                "audit": audit,
+            },
             synthetic=any(volume.meta.synthetic for volume in volumes),
         )
         # Last, for it marks the folder as a run that can be resumed.
@@ -147,7 +154,10 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
 
 
 # What may change between a run and its resume: what the weights don't depend on, and how far to go.
-_FREE = ("ckpt_path", "epochs", "num_workers", "overlay_every_epochs", "trainer.accelerator", "data.root", "data.store")
+_FREE = (
+    *("ckpt_path", "epochs", "num_workers", "overlay_every_epochs", "trainer.accelerator"),
+    *("data.root", "data.store", "data.audit"),
+)
 
 
 def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
@@ -218,10 +219,24 @@ def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(
 def test_other_data_does_not_resume(configure: Configure, tree: Path, tmp_path: Path) -> None:
     train(configure(f"data.root={tree}"), tmp_path / "run")
     mask = tree / "Train_Sets" / "CT" / "1" / "Ground" / "liver_GT_003.png"
-    Image.fromarray(np.ones((32, 32), bool)).save(mask)
+    pixels = np.array(Image.open(mask))
+    pixels[tuple(np.argwhere(pixels)[0])] = False
+    Image.fromarray(pixels).save(mask)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     with pytest.raises(UserError, match=r"expected the data that the run began with \(fingerprint \w+\), found other"):
         train(configure(f"data.root={tree}", f"ckpt_path={last}"), tmp_path / "run")
+
+
+def test_data_with_errors_is_refused_unless_told_otherwise(configure: Configure, tree: Path, tmp_path: Path) -> None:
+    folder = tree / "Train_Sets" / "CT" / "2" / "DICOM_anon"
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.RescaleIntercept = -2000
+        dataset.save_as(path)
+    with pytest.raises(UserError, match=r"(?s)The audit found .* data.audit=off:.*implausible_liver_hu, patient 2"):
+        train(configure(f"data.root={tree}"), tmp_path / "run")
+    train(configure(f"data.root={tree}", "data.audit=off", "epochs=1"), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["audit"] == "off"
 
 
 def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:

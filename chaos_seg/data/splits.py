@@ -40,6 +40,11 @@ class Split:
         return patients
 
     @property
+    def sides(self) -> dict[str, str]:
+        """The side of each patient."""
+        return {patient: side for side in SIDES for patient in self[side]}
+
+    @property
     def patients(self) -> tuple[str, ...]:
         return self.train + self.val + self.test
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -71,7 +71,8 @@ class Volume:
 
     def headers(self) -> list[SliceHeader]:
         """What the files said of each slice."""
-        return [SliceHeader(**header) for header in read_json(self.folder / "slices.json")]
+        listed: list[dict[str, Any]] = read_json(self.folder / "slices.json")
+        return [SliceHeader(**{key: _as_tuple(value) for key, value in one.items()}) for one in listed]
 
     def _read(self, name: str, dtype: str, rank: int) -> np.ndarray:
         # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
@@ -79,6 +80,10 @@ class Volume:
         size = rows * columns
         offset = HEADER_BYTES + rank * size * np.dtype(dtype).itemsize
         return np.fromfile(self.folder / name, dtype, size, offset=offset).reshape(rows, columns)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
 
 
 def open_patients(store: Path, root: Path, patients: Sequence[str]) -> list[Volume]:

@@ -1,0 +1,91 @@
+"""Audit a CHAOS tree, on the terminal, as JSON and as a page: python -m chaos_seg.audit data.root=/path/to/CHAOS"""
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from chaos_seg.config import CONF_DIR, AuditConfig, DataConfig, checked, plain_errors
+from chaos_seg.data.audit import LEVELS, Finding, audit, facts
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.store import decode, fingerprint
+from chaos_seg.files import write_bytes, write_json
+from chaos_seg.reporting.audit_page import audit_page
+
+log = logging.getLogger(__name__)
+
+
+def audit_tree(data: DataConfig, folder: Path) -> int:
+    """Decode and audit every patient of a tree; writes audit.json and audit.html to `folder`.
+
+    Returns:
+        How many errors were found.
+    """
+    root = data.tree()
+    patients = find_patients(root)
+    volumes, faults = decode(Path(data.store), patients.values())
+    split = data.split.split([patient for patient, place in patients.items() if place.mask_dir is not None])
+    measures, findings = audit(volumes, split.sides, faults)
+    rows = [facts(volume, measures[volume.patient]) for volume in volumes]
+    counts = Counter(finding.level for finding in findings)
+    result = {
+        "root": str(root.resolve()),
+        "fingerprint": fingerprint(volumes),
+        "patients": len(patients),
+        "slices": sum(volume.slices for volume in volumes),
+        "synthetic": any(volume.meta.synthetic for volume in volumes),
+        "counts": {level: counts[level] for level in LEVELS},
+    }
+    told = {"findings": [asdict(finding) for finding in findings], "facts": rows}
+    write_json(folder / "audit.json", {**result, **told, "measures": {p: asdict(m) for p, m in measures.items()}})
+    write_bytes(folder / "audit.html", audit_page(result, rows, findings, volumes, measures).encode())
+    log.info("\n%s\n", audit_text(result, rows, findings))
+    log.info("Page with pictures: %s", folder / "audit.html")
+    return counts["error"]
+
+
+def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings: Sequence[Finding]) -> str:
+    """The audit for the terminal: a line a patient, then what was found."""
+    columns = {
+        "Patient": lambda row: row["patient"],
+        "Slices": lambda row: row["slices"],
+        "Size": lambda row: f"{row['rows']} x {row['columns']}",
+        "Spacing mm": lambda row: " ".join(f"{mm:.3f}" for mm in (*row["pixel_spacing_mm"], row["z_step_mm"])),
+        "z": lambda row: row["z_along_file_names"],
+        "Intercept": lambda row: " ".join(f"{value:.0f}" for value in row["intercepts"]),
+        "HU": lambda row: f"{row['hu_min']} to {row['hu_max']}",
+        "With liver": lambda row: "no masks" if row["slices_with_liver"] is None else row["slices_with_liver"],
+        "Liver ml": lambda row: "" if row["liver_ml"] is None else f"{row['liver_ml']:.0f}",
+        "HU under mask": lambda row: (
+            "" if row["liver_hu_mean"] is None else f"{row['liver_hu_mean']:.0f} +- {row['liver_hu_std']:.0f}"
+        ),
+        "Masks": lambda row: ", ".join(row["mask_encodings"] or []),
+    }
+    table = [list(columns), *([str(of(row)) for of in columns.values()] for row in rows)]
+    widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    counts = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in result["counts"].items())
+    title = f"{result['root']}: {result['patients']} patients, {result['slices']} slices, {counts}"
+    if result["synthetic"]:
+        title += ", SYNTHETIC phantom"
+    found = [f"{finding.level:<7}  {finding.code}, patient {finding.patient}: {finding.text}" for finding in findings]
+    return "\n".join([title, f"Fingerprint {result['fingerprint'][:16]}", "", *lines, *([""] if found else []), *found])
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="audit")
+@plain_errors
+def main(cfg: DictConfig) -> None:
+    config = checked(AuditConfig, cfg)
+    if audit_tree(config.data, Path(HydraConfig.get().runtime.output_dir)):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What the audit needs of a volume's pixels and masks, measured once and kept beside the volume as audit.json."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+
+from chaos_seg.data.alignment import Misfit, align
+from chaos_seg.data.store import Volume
+from chaos_seg.files import read_json, write_json
+
+VERSION = 1  # raise when the measures change
+HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
+FAT_HU = -150  # a CT has air or fat below it
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the rules need of a volume's pixels, kept as audit.json."""
+
+    version: int
+    pixels: list[str]  # a hash of each slice's HU; "" when all its pixels are the same
+    order_ratio: list[float]  # of each slice: how much nearer its neighbours would be were it exchanged or elsewhere
+    cold_share: float  # of pixels below FAT_HU
+    liver_hu: list[float] | None  # mean and standard deviation under the mask; None without liver
+    liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
+    bone_side: float | None  # of bone from the body's centre: positive is down in the picture
+    same_mask: list[int]  # ranks whose mask, not empty, is that of the slice before to the pixel
+    histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
+    histogram_outside: list[int]
+    gradient_profile: list[float]  # across the masks' borders, for shifts -MAX_SHIFT to MAX_SHIFT
+    misfits: list[Misfit]
+
+
+def measured(volume: Volume) -> Measures:
+    """The measures of a volume, from the store when they are there."""
+    path = volume.folder / "audit.json"
+    try:
+        kept = read_json(path)
+        if kept["version"] == VERSION:
+            return Measures(**{**kept, "misfits": [Misfit(**misfit) for misfit in kept["misfits"]]})
+    except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or a damaged note
+        pass
+    measures = _measure(volume)
+    write_json(path, asdict(measures))
+    return measures
+
+
+def _measure(volume: Volume) -> Measures:
+    edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
+    under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
+    pixels, small, same, cold = [], [], [], 0
+    total = np.zeros(3)  # liver pixels, sum and sum of squares of their HU
+    sides: list[tuple[float, float]] = []
+    masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
+    for rank in range(volume.slices):
+        hu = volume.hu(rank)
+        pixels.append("" if hu.min() == hu.max() else hashlib.sha256(hu.data).hexdigest()[:32])
+        small.append(cv2.resize(np.clip(hu, -200, 250).astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA))
+        cold += int(np.count_nonzero(hu < FAT_HU))
+        bins = np.clip((hu.astype(np.int32) - HISTOGRAM_HU[0]) // HISTOGRAM_HU[2], 0, len(under) - 1)
+        everywhere = np.bincount(bins.ravel(), minlength=len(under))
+        if masks:
+            liver = masks[rank] > 0
+            there = np.bincount(bins[liver], minlength=len(under))
+            under += there
+            everywhere -= there
+            values = hu[liver].astype(np.float64)
+            total += len(values), values.sum(), (values**2).sum()
+            sides.append(_sides(hu, liver))
+            if rank and liver.any() and np.array_equal(masks[rank], masks[rank - 1]):
+                same.append(rank)
+        outside += everywhere
+    alignment = align((volume.hu(rank) for rank in range(volume.slices)), masks) if masks else None
+    mean = total[1] / total[0] if total[0] else 0.0
+    std = float(np.sqrt(max(0.0, total[2] / total[0] - mean**2))) if total[0] else 0.0
+    liver_hu = [round(mean, 1), round(std, 1)] if total[0] else None
+    liver_side, bone_side = (_mean(column) for column in np.array(sides).T) if sides else (None, None)
+    return Measures(
+        version=VERSION,
+        pixels=pixels,
+        order_ratio=_order_ratio(small),
+        cold_share=cold / int(np.prod(volume.meta.shape)),
+        liver_hu=liver_hu,
+        liver_side=liver_side,
+        bone_side=bone_side,
+        same_mask=same,
+        histogram_under=under.tolist(),
+        histogram_outside=outside.tolist(),
+        gradient_profile=alignment.profile if alignment else [],
+        misfits=alignment.misfits if alignment else [],
+    )
+
+
+def _sides(hu: np.ndarray, liver: np.ndarray) -> tuple[float, float]:
+    """Where the mask's centre lies to the right and bone below the body's, in widths of the body; NaN when unknown."""
+    body = cv2.morphologyEx((hu > FAT_HU).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
+    if not body.any():
+        return float("nan"), float("nan")
+    columns = np.flatnonzero(body.any(axis=0))
+    width = columns[-1] - columns[0] + 1
+    bone = body & (hu > 240)
+    across = (_centre(liver, 1) - _centre(body, 1)) / width if liver.any() else float("nan")
+    down = (_centre(bone, 0) - _centre(body, 0)) / width if np.count_nonzero(bone) > 0.001 * bone.size else float("nan")
+    return across, down
+
+
+def _centre(mask: np.ndarray, axis: int) -> float:
+    counts = np.count_nonzero(mask, axis=1 - axis)
+    return float((counts * np.arange(len(counts))).sum() / counts.sum())
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return None if np.isnan(values).all() else round(float(np.nanmean(values)), 3)
+
+
+def _order_ratio(small: list[np.ndarray]) -> list[float]:
+    """How much less slices would differ from their neighbours in another order; above 1 is suspicious.
+
+    Of two candidates the larger: slice k exchanged with k + 1, and slice k lying elsewhere in the scan.
+    """
+    images = np.stack(small)
+    n = len(images)
+
+    def differ(a: int, b: int) -> float:
+        return float(np.abs(images[a] - images[b]).mean()) + 1e-6
+
+    ratios = []
+    for k in range(n):
+        now = exchanged = 0.0
+        if k > 0 and k + 1 < n:
+            now, exchanged = differ(k - 1, k), differ(k - 1, k + 1)
+        if k + 2 < n:
+            now, exchanged = now + differ(k + 1, k + 2), exchanged + differ(k, k + 2)
+        elsewhere = (differ(k - 1, k) + differ(k, k + 1)) / 2 / differ(k - 1, k + 1) if 0 < k < n - 1 else 0.0
+        ratios.append(round(max(now / exchanged if exchanged else 0.0, elsewhere), 3))
+    return ratios

@@ -1,0 +1,79 @@
+"""From nothing, or from the zips, to audited and decoded data: python -m chaos_seg.prepare data.root=/path/to/CHAOS"""
+
+import logging
+import sys
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from chaos_seg.audit import audit_tree
+from chaos_seg.config import CONF_DIR, PrepareConfig, checked, plain_errors
+from chaos_seg.data.archive import download, unpack, unpacked
+from chaos_seg.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LICENCE = (
+    "The CHAOS data is licensed CC BY-NC-SA 4.0 (creativecommons.org/licenses/by-nc-sa/4.0): name its authors, no "
+    "commercial use, share alike. Cite Kavur et al., CHAOS Challenge, Medical Image Analysis 69 (2021) 101950, and "
+    "doi.org/10.5281/zenodo.3362844."
+)
+
+
+def prepare(config: PrepareConfig, folder: Path) -> int:
+    """Bring the data below data.root, then decode and audit it; the audit goes to `folder`.
+
+    Returns:
+        How many errors the audit found.
+
+    Raises:
+        UserError: anything wrong with the archives, the connection or the place.
+    """
+    if config.data.phantom is None:
+        if config.data.root is None:
+            raise UserError(
+                "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that the data "
+                "shall go to, or try the built-in phantom with data=phantom."
+            )
+        _fill(Path(config.data.root), config)
+    errors = audit_tree(config.data, folder)
+    if not errors:
+        place = "data=phantom" if config.data.phantom is not None else f"data.root={config.data.root}"
+        log.info("Ready: python -m chaos_seg.train %s", place)
+    return errors
+
+
+def _fill(root: Path, config: PrepareConfig) -> None:
+    """Unpack the given archives below `root`, or else those of the challenge, which are downloaded first."""
+    log.info(LICENCE)
+    zips = config.zips()
+    if not zips:
+        for archive in config.downloads:
+            path = root / "downloads" / PurePosixPath(urlsplit(archive.url).path).name
+            if unpacked(root, archive):
+                log.info("%s: unpacked already.", path.name)
+            else:
+                log.info("%s (%.2f GB)", archive.url, archive.bytes / 1e9)
+                download(archive, path)
+                zips.append(path)
+    for path in zips:
+        patients = unpack(path, root, config.overwrite)
+        log.info("%s: %d CT patients in %s.", path.name, len(patients), root)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="prepare")
+@plain_errors
+def main(cfg: DictConfig) -> None:
+    config = checked(PrepareConfig, cfg)
+    with logging_redirect_tqdm():
+        errors = prepare(config, Path(HydraConfig.get().runtime.output_dir))
+    if errors:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

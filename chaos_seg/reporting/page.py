@@ -1,0 +1,27 @@
+"""Self-contained HTML pages: text through templates that escape it, pictures inside the file."""
+
+import base64
+import io
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from chaos_seg.reporting.curves import STYLE
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("chaos_seg.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+
+
+def render(template: str, **values: object) -> str:
+    """The page that `templates/<template>` makes of `values`."""
+    return _TEMPLATES.get_template(template).render(**values)
+
+
+def embedded(figure: Figure, dpi: int = 110) -> str:
+    """A figure as a data URI for <img src>."""
+    file = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(file, format="png", dpi=dpi)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,720 @@
+import errno
+import hashlib
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from chaos_seg.data import archive as module
+from chaos_seg.data.archive import Archive, download, unpack, unpacked
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.errors import UserError, unusable_file
+
+CONTENT = random.Random(1).randbytes(300_000)
+OTHER = random.Random(2).randbytes(len(CONTENT))
+CT = "Train_Sets/CT"
+
+
+# A server that answers as the test says: one answer a request, the last one again and again.
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: "Server"
+
+    def do_GET(self) -> None:
+        server = self.server
+        with server.lock:
+            server.ranges.append(self.headers.get("Range"))
+            answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+        answer(self)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def start(self, status: int, **headers: object) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.lock = threading.Lock()
+        self.ranges: list[str | None] = []
+        self.answers: list[Answer] = [whole()]
+        self.closing = threading.Event()
+
+    def archive(self, content: bytes = CONTENT) -> Archive:
+        return Archive(f"http://127.0.0.1:{self.server_port}/a.zip", len(content), hashlib.md5(content).hexdigest())
+
+
+Answer = Callable[[Handler], None]
+
+
+def whole(content: bytes = CONTENT, upto: int | None = None, then: Answer = lambda handler: None) -> Answer:
+    """The rest that Range asks for, honestly labelled; the answer breaks off after byte `upto` of the file."""
+
+    def answer(handler: Handler) -> None:
+        start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+        labels = {"Content_Length": len(content) - start, "Content_Type": "application/zip"}
+        if start:
+            labels["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.start(206 if start else 200, **labels)
+        handler.wfile.write(content[start:upto])
+        then(handler)
+
+    return answer
+
+
+def stalled(upto: int) -> Answer:
+    return whole(upto=upto, then=lambda handler: handler.server.closing.wait(20) and None)
+
+
+def dripping(handler: Handler) -> None:
+    handler.start(200, Content_Length=len(CONTENT))
+    for at in range(0, len(CONTENT), 5_000):
+        handler.wfile.write(CONTENT[at : at + 5_000])
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+def plain(content: bytes, status: int = 200, **headers: object) -> Answer:
+    """One fixed answer whatever Range asks for."""
+
+    def answer(handler: Handler) -> None:
+        handler.start(status, **headers)
+        handler.wfile.write(content)
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "d" / "a.zip"
+
+
+def part_of(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return path.with_name("a.zip.part")
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
+
+
+def refusal(archive: Archive, path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        download(archive, path)
+    text = str(error.value)
+    assert text.startswith(f"{archive.url}: expected a zip of 300,000 bytes with md5 {archive.md5}, found ")
+    assert "download it by hand and give archive=FILE" in text and not path.exists()
+    return text
+
+
+def test_fetches_once(server: Server, path: Path) -> None:
+    for _ in range(2):
+        download(server.archive(), path)
+        assert path.read_bytes() == CONTENT
+    assert server.ranges == [None] and files_in(path.parent) == {"a.zip"}
+
+
+def test_md5_may_be_in_capitals(server: Server, path: Path) -> None:
+    archive = server.archive()
+    download(Archive(archive.url, archive.bytes, archive.md5.upper()), path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_file_that_is_another_one_is_replaced(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(OTHER)
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_goes_on_after_each_cut(server: Server, path: Path) -> None:
+    server.answers = [
+        whole(upto=100_000),
+        whole(upto=100_001),
+        plain(b"", 503),
+        whole(upto=250_000),
+        plain(b"", 429),
+        whole(),
+    ]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-", "bytes=100001-", "bytes=100001-", "bytes=250000-", "bytes=250000-"]
+
+
+def test_stall_is_noticed(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
+    server.answers = [stalled(70_000), stalled(70_000), whole()]
+    before = time.monotonic()
+    download(server.archive(), path)
+    assert 0.6 <= time.monotonic() - before < 10
+    assert path.read_bytes() == CONTENT and server.ranges == [None, "bytes=70000-", "bytes=70000-"]
+
+
+def test_retries_are_limited_and_the_next_call_goes_on(server: Server, path: Path) -> None:
+    server.answers = [whole(upto=1_000), plain(b"", 503)]
+    assert "found HTTP 503 Service Unavailable;" in refusal(server.archive(), path)
+    assert server.ranges == [None] + ["bytes=1000-"] * module.RETRIES
+    server.answers = [whole()]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges[-1] == "bytes=1000-"
+
+
+def test_part_that_is_whole_is_not_fetched_again(server: Server, path: Path) -> None:
+    part_of(path).write_bytes(CONTENT)  # of a process killed before it was renamed
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == []
+
+
+def test_server_that_ignores_range_is_read_from_zero(server: Server, path: Path) -> None:
+    part_of(path).write_bytes(CONTENT[:1_000])
+    server.answers = [plain(CONTENT[:9_000], Content_Length=len(CONTENT)), plain(CONTENT)]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == ["bytes=1000-", "bytes=9000-"]
+
+
+def test_redirect_keeps_the_range(server: Server, path: Path) -> None:
+    part_of(path).write_bytes(CONTENT[:1_000])
+    server.answers = [plain(b"", 302, Location="/elsewhere/a.zip"), whole()]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == ["bytes=1000-"] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        plain(CONTENT[1_000:], 206),
+        plain(CONTENT[:-1_000], 206, Content_Range="bytes 0-298999/300000"),
+        plain(CONTENT[1_000:], 206, Content_Range="bytes 1000-299999/300001"),
+        plain(b"", 416, Content_Range="bytes */500"),
+    ],
+    ids=["no Content-Range", "another start", "another size", "416"],
+)
+def test_senseless_answer_to_range_starts_from_zero(server: Server, path: Path, answer: Answer) -> None:
+    part_of(path).write_bytes(CONTENT[:1_000])
+    server.answers = [answer, whole()]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize("size", [1_000, 300_000, 300_001])
+def test_part_of_another_file_starts_from_zero_once(server: Server, path: Path, size: int) -> None:
+    part_of(path).write_bytes((OTHER + b"x")[:size])
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == (["bytes=1000-", None] if size == 1_000 else [None])
+    assert files_in(path.parent) == {"a.zip"}
+
+
+def test_wrong_bytes_of_the_right_length(server: Server, path: Path) -> None:
+    server.answers = [plain(OTHER)]
+    assert f"found md5 {hashlib.md5(OTHER).hexdigest()}" in refusal(server.archive(), path)
+    assert server.ranges == [None, None] and files_in(path.parent) == set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (plain(b"<html>Sign in</html>", Content_Type="text/html; charset=utf-8"), "a web page"),
+        (plain(b"gone", Content_Length=4), "a file of 4 bytes"),
+        (plain(CONTENT, Content_Length=10**12), "a file of 1,000,000,000,000 bytes"),
+        (plain(b"", 404), "found HTTP 404 Not Found;"),
+        (plain(b"", 403), "found HTTP 403 Forbidden;"),
+    ],
+    ids=["web page", "too short", "too long", "404", "403"],
+)
+def test_refused_at_the_first_answer(server: Server, path: Path, answer: Answer, found: str) -> None:
+    server.answers = [answer]
+    assert found in refusal(server.archive(), path)
+    assert server.ranges == [None] and files_in(path.parent) == set()
+    part_of(path).write_bytes(CONTENT[:1_000])  # a passing fault of the server does no harm to what has come
+    refusal(server.archive(), path)
+    assert part_of(path).read_bytes() == CONTENT[:1_000]
+
+
+def test_endless_answer_is_left_early(server: Server, path: Path) -> None:
+    sent = []
+
+    def endless(handler: Handler) -> None:
+        handler.start(200)
+        sent.append(0)
+        try:
+            for _ in range(100):  # 200 MB
+                handler.wfile.write(bytes(2_000_000))
+                sent[-1] += 2_000_000
+        except OSError:
+            pass
+
+    server.answers = [endless]
+    assert "found more bytes than that" in refusal(server.archive(), path)
+    assert files_in(path.parent) == set() and len(sent) == 2 and max(sent) < 100_000_000
+
+
+def test_answer_without_a_length(server: Server, path: Path) -> None:
+    server.answers = [plain(CONTENT[:5_000]), whole()]
+    download(server.archive(), path)
+    assert path.read_bytes() == CONTENT and server.ranges == [None, "bytes=5000-"]
+
+
+def test_retries_are_limited_for_answers_without_a_length_too(server: Server, path: Path) -> None:
+    server.answers = [plain(CONTENT[:5_000])]
+    assert "the answer ended at byte 5,000" in refusal(server.archive(), path)
+    assert len(server.ranges) == 1 + module.RETRIES
+
+
+def test_nobody_there(path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a.zip"
+        assert "found ClientConnectorError" in refusal(Archive(url, len(CONTENT), "0" * 32), path)
+    assert "found " in refusal(Archive("http://nowhere.invalid/a.zip", len(CONTENT), "0" * 32), path)
+    assert "found " in refusal(Archive("a.zip", len(CONTENT), "0" * 32), path)
+
+
+def test_retries_are_told(server: Server, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server.answers = [whole(upto=1_000), whole()]
+    with caplog.at_level(logging.WARNING):
+        download(server.archive(), path)
+    assert f"retry 1 of {module.RETRIES}" in caplog.text and server.archive().url in caplog.text
+
+
+def test_two_at_once_fetch_once(server: Server, path: Path) -> None:
+    server.answers = [lambda handler: time.sleep(0.2) or whole()(handler)]
+    with ThreadPoolExecutor(2) as pool:
+        for result in [pool.submit(download, server.archive(), path) for _ in range(2)]:
+            result.result()
+    assert path.read_bytes() == CONTENT and server.ranges == [None]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_names_the_file(server: Server, path: Path) -> None:
+    part_of(path).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        download(server.archive(), path)
+    assert error.value.errno == errno.ENOSPC and error.value.filename == str(part_of(path))
+    assert "No space left" in str(unusable_file(error.value))
+
+
+def test_killed_and_run_again(server: Server, path: Path) -> None:
+    server.answers = [dripping, whole()]
+    archive = server.archive()
+    code = "import sys; from pathlib import Path; from chaos_seg.data.archive import Archive, download\n"
+    code += f"download({archive}, Path(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    part = part_of(path)
+    while not part.exists() or part.stat().st_size < 20_000:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    have = part.stat().st_size
+    assert 20_000 <= have < len(CONTENT) and part.read_bytes() == CONTENT[:have]
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert path.read_bytes() == CONTENT and files_in(path.parent) == {"a.zip"}
+    assert server.ranges == [None, f"bytes={have}-"]
+
+
+# Unpacking
+
+
+def phantom_files(phantom_root: Path) -> dict[str, bytes]:
+    """The 56 files of the phantom's four patients by their names in a zip."""
+    files = [path for path in (phantom_root / CT).rglob("*") if path.is_file()]
+    return {path.relative_to(phantom_root).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
+        for name, data in files.items():
+            info = zipfile.ZipInfo("x")
+            info.filename, info.compress_type = name, zipfile.ZIP_DEFLATED  # ZipInfo(name) would mend the name
+            zip_file.writestr(info, data)
+    return path
+
+
+def visible(root: Path) -> dict[str, bytes]:
+    """All files below `root` but those of the program's own, wherever a careless unpack may have put them."""
+    files = [path for path in root.rglob("*") if path.is_file() and ".unpacked" not in path.parts]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def of(path: Path) -> Archive:
+    return Archive("http://nowhere.invalid/", path.stat().st_size, hashlib.md5(path.read_bytes()).hexdigest())
+
+
+@pytest.fixture
+def files(phantom_root: Path) -> dict[str, bytes]:
+    return phantom_files(phantom_root)
+
+
+@pytest.fixture
+def phantom_zip(files: dict[str, bytes], tmp_path: Path) -> Path:
+    return make_zip(tmp_path / "a.zip", files)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "r" / "chaos"
+
+
+def bad_zip(path: Path, root: Path) -> str:
+    """The refusal of a zip, which must leave nothing anywhere."""
+    with pytest.raises(UserError) as error:
+        unpack(path, root)
+    assert str(error.value).startswith(f"{path}: expected ")
+    assert visible(root.parent) == {} and not (root / ".unpacked" / f"{of(path).md5}.json").exists()
+    return str(error.value)
+
+
+def test_unpacks_what_the_zip_holds(phantom_zip: Path, files: dict[str, bytes], root: Path) -> None:
+    assert len(files) == 56 and not unpacked(root, of(phantom_zip))
+    assert unpack(phantom_zip, root) == [f"{CT}/{number}" for number in (1, 2, 3, 4)]
+    assert visible(root) == files and list(find_patients(root)) == ["1", "2", "3", "4"]
+    assert sorted(path.name for path in (root / CT).iterdir()) == ["1", "2", "3", "4"]
+    assert unpacked(root, of(phantom_zip))
+
+
+def test_leaves_out_litter_and_mr(files: dict[str, bytes], tmp_path: Path, root: Path) -> None:
+    first = f"{CT}/1/DICOM_anon"
+    litter = {
+        "CHAOS/Train_Sets/MR/1/T2SPIR/DICOM_anon/IMG-0001-00001.dcm": b"mr",
+        f"__MACOSX/CHAOS/{first}/IMG-0001-00001.dcm": b"mac",
+        f"CHAOS/{first}/._IMG-0001-00001.dcm": b"mac",
+        f"CHAOS/{first}/.DS_Store": b"mac",
+        f"CHAOS/{first}/Thumbs.db": b"windows",
+        f"CHAOS/{first}/deeper/IMG-0001-00001.dcm": b"deeper",
+        f"CHAOS/{CT}/.1/DICOM_anon/IMG-0001-00001.dcm": b"hidden",
+        f"CHAOS/{CT}/1/IMG-0001-00001.dcm": b"above",
+        "CHAOS/": b"",
+        f"CHAOS/{first}/": b"",
+    }
+    wanted = {"Test_Sets/CT/31/DICOM_anon/IMG-0001-00001.DCM": b"test set", "Test_Sets/CT/4/DICOM_anon/a.dcm": b"4"}
+    path = make_zip(tmp_path / "a.zip", litter | {f"CHAOS/{name}": data for name, data in (files | wanted).items()})
+    assert unpack(path, root) == ["Test_Sets/CT/4", "Test_Sets/CT/31", *(f"{CT}/{number}" for number in (1, 2, 3, 4))]
+    assert visible(root) == files | wanted
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"../{CT}/9/DICOM_anon/a.dcm",
+        f"{CT}/../../../a.dcm",
+        f"{CT}/9/DICOM_anon/..",
+        f"/{CT}/9/DICOM_anon/a.dcm",
+        f"C:/{CT}/9/DICOM_anon/a.dcm",
+        f"..\\{CT}/9/DICOM_anon/a.dcm",
+        f"{CT}/9/DICOM_anon/..\\a.dcm",
+        f"{CT}/9/DICOM_anon/a.dcm\0.png",
+        f"{CT}/9/DICOM_anon/a\n.dcm",
+        f"{CT}/9/DICOM_anon/a\x7f.dcm",
+        f"{CT}/9\x1b/DICOM_anon/a.dcm",
+    ],
+)
+def test_unsafe_name(files: dict[str, bytes], tmp_path: Path, root: Path, name: str) -> None:
+    text = bad_zip(make_zip(tmp_path / "a.zip", files | {name: b"evil"}), root)
+    assert f"{name!r} has an unsafe name" in text and not (tmp_path / "a.dcm").exists()
+
+
+@pytest.mark.parametrize("kind", [0o120777, 0o020666, 0o010666])
+def test_link_or_special_file(files: dict[str, bytes], tmp_path: Path, root: Path, kind: int) -> None:
+    path = make_zip(tmp_path / "a.zip", files)
+    info = zipfile.ZipInfo(f"{CT}/1/DICOM_anon/z.dcm")
+    info.external_attr = kind << 16
+    with zipfile.ZipFile(path, "a") as zip_file:
+        zip_file.writestr(info, "/etc/passwd")
+    assert f"'{CT}/1/DICOM_anon/z.dcm' is a link or another special file" in bad_zip(path, root)
+
+
+@pytest.mark.parametrize("name", [f"{CT}/1/Ground/liver_GT_000.png", f"again/{CT}/1/Ground/LIVER_GT_000.png"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_entry_that_comes_twice(phantom_zip: Path, root: Path, name: str) -> None:
+    with zipfile.ZipFile(phantom_zip, "a") as zip_file:
+        zip_file.writestr(name, "evil")
+    assert f"{name!r} comes twice" in bad_zip(phantom_zip, root)
+
+
+def test_bombs(files: dict[str, bytes], tmp_path: Path, root: Path) -> None:
+    big = f"{CT}/1/DICOM_anon/z.dcm"
+    path = make_zip(tmp_path / "a.zip", {big: bytes(module.MAX_FILE + 1)})
+    assert f"{big!r} has 67,108,865 bytes, more than 67,108,864" in bad_zip(path, root)
+    path = make_zip(tmp_path / "a.zip", files | {f"{CT}/1/DICOM_anon/z{k}.dcm": bytes(30_000_000) for k in (1, 2)})
+    assert f"expected at most 64 times the zip's size, {64 * path.stat().st_size:,} bytes" in bad_zip(path, root)
+
+
+def edit_entry(path: Path, name: str, offset: int, form: str, value: int) -> None:
+    """Change a field of an entry in the zip's table of contents."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\1\2")
+    while data[at + 46 : at + 46 + len(name)] != name.encode():
+        at = data.index(b"PK\1\2", at + 1)
+    struct.pack_into(form, data, at + offset, value)
+    path.write_bytes(data)
+
+
+def test_encrypted(phantom_zip: Path, root: Path) -> None:
+    edit_entry(phantom_zip, f"{CT}/1/Ground/liver_GT_003.png", 8, "<H", 1)
+    assert f"'{CT}/1/Ground/liver_GT_003.png' is encrypted" in bad_zip(phantom_zip, root)
+
+
+@pytest.mark.parametrize("declared", [10, 5_000])
+def test_stream_that_differs_from_its_declared_size(
+    files: dict[str, bytes], tmp_path: Path, root: Path, declared: int
+) -> None:
+    name = f"{CT}/1/Ground/a.png"
+    path = make_zip(tmp_path / "a.zip", files | {name: bytes(4_000)})
+    edit_entry(path, name, 24, "<L", declared)
+    assert "found a damaged one" in bad_zip(path, root)
+
+
+@pytest.mark.parametrize("method", [9, 12, 14])  # Deflate64, bzip2, LZMA
+def test_other_ways_of_compression(phantom_zip: Path, root: Path, method: int) -> None:
+    edit_entry(phantom_zip, f"{CT}/1/Ground/liver_GT_003.png", 10, "<H", method)
+    assert f"is compressed by method {method}, not stored or deflated" in bad_zip(phantom_zip, root)
+
+
+def test_damaged_zip(phantom_zip: Path, root: Path, tmp_path: Path) -> None:
+    sound = phantom_zip.read_bytes()
+    with zipfile.ZipFile(phantom_zip) as zip_file:
+        inside = zip_file.getinfo(f"{CT}/1/DICOM_anon/IMG-0001-00004.dcm").header_offset + 200
+        first = zip_file.getinfo(f"{CT}/1/DICOM_anon/IMG-0001-00001.dcm")
+        stream = first.header_offset + 30 + len(first.filename)
+    flipped = sound[:inside] + bytes([sound[inside] ^ 1]) + sound[inside + 1 :]
+    no_deflate = sound[:stream] + b"\xff" + sound[stream + 1 :]
+    for data in (b"", b"<html></html>", sound[: len(sound) // 2], sound[:-10], sound[1000:], flipped, no_deflate):
+        phantom_zip.write_bytes(data)
+        assert "found a damaged one" in bad_zip(phantom_zip, root)
+    for absent in (tmp_path / "none.zip", tmp_path):
+        with pytest.raises(UserError, match=r"expected a zip of the CHAOS challenge, found no such file"):
+            unpack(absent, root)
+
+
+@pytest.mark.parametrize(
+    ("edits", "found"),
+    [
+        ([(6, "<H", 255)], "zip file version"),
+        ([(8, "<H", 0x800), (46, "<B", 0xFF)], "codec can't decode"),
+        ([(10, "<H", 0), (20, "<L", 10**6), (24, "<L", 10**6)], ""),  # stored, and longer than the zip
+        ([(42, "<L", 10**6)], ""),
+    ],
+    ids=["version", "name", "length", "place"],
+)
+def test_damaged_table_of_contents(
+    phantom_zip: Path, root: Path, edits: list[tuple[int, str, int]], found: str
+) -> None:
+    for offset, form, value in edits:
+        edit_entry(phantom_zip, f"{CT}/1/DICOM_anon/IMG-0001-00001.dcm", offset, form, value)
+    text = bad_zip(phantom_zip, root)
+    assert "found a damaged one" in text and found in text and "()" not in text
+
+
+def test_damage_further_on_leaves_whole_patients(phantom_zip: Path, files: dict[str, bytes], root: Path) -> None:
+    edit_entry(phantom_zip, f"{CT}/3/DICOM_anon/IMG-0003-00004.dcm", 16, "<L", 0)  # its CRC
+    with pytest.raises(UserError, match="found a damaged one"):
+        unpack(phantom_zip, root)
+    assert visible(root) == {name: data for name, data in files.items() if name.split("/")[2] in "12"}
+    assert not unpacked(root, of(phantom_zip))
+
+
+def test_without_ct_patient(tmp_path: Path, root: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"Train_Sets/MR/1/DICOM_anon/a.dcm": b"mr", "readme.txt": b""})
+    assert "found no CT patient among 2 entries" in bad_zip(path, root)
+    assert not root.exists()
+
+
+def test_too_little_disk(phantom_zip: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.mkdir(parents=True)
+    usage = shutil.disk_usage(root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=200_000))  # 56 files of at least 4096
+    with pytest.raises(UserError, match=r"of free disk space for a.zip, found 0 MB"):
+        unpack(phantom_zip, root)
+    assert visible(root) == {}
+
+
+def test_full_disk_leaves_whole_patients(
+    phantom_zip: Path, files: dict[str, bytes], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 20:  # in the second patient, each having 14 files
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as error:
+            unpack(phantom_zip, root)
+    assert "/2/" in error.value.filename
+    assert visible(root) == {name: data for name, data in files.items() if name.startswith(f"{CT}/1/")}
+    unpack(phantom_zip, root)
+    assert visible(root) == files
+
+
+def test_second_unpack_writes_no_file(phantom_zip: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpack(phantom_zip, root)
+    (root / CT / "1" / "notes.txt").write_text("the user's")
+    (root / CT / "1" / "Ground" / ".DS_Store").write_text("of a Mac")
+    monkeypatch.setattr(module, "write_bytes", lambda path, data: pytest.fail("written again"))
+    assert len(unpack(phantom_zip, root)) == 4
+    assert (root / CT / "1" / "notes.txt").exists()
+
+
+def test_other_files_are_kept_unless_told(phantom_zip: Path, files: dict[str, bytes], root: Path) -> None:
+    unpack(phantom_zip, root)
+    (root / CT / "2" / "Ground" / "liver_GT_003.png").write_bytes(b"the user's own")
+    (root / CT / "3" / "Ground" / "liver_GT_007.png").write_bytes(b"one too many")
+    shutil.rmtree(root / CT / "4")
+    before = visible(root)
+    with pytest.raises(UserError, match=f"other files in {CT}/2, {CT}/3; give overwrite=true"):
+        unpack(phantom_zip, root)
+    assert visible(root) == before
+    assert len(unpack(phantom_zip, root, overwrite=True)) == 4
+    assert visible(root) == files and len(list((root / CT).iterdir())) == 4
+
+
+def test_overwrite_replaces_a_link_not_what_it_leads_to(
+    phantom_zip: Path, files: dict[str, bytes], root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "DICOM_anon").mkdir(parents=True)
+    (tmp_path / "own" / "DICOM_anon" / "a.dcm").write_bytes(b"own")
+    (root / CT).mkdir(parents=True)
+    (root / CT / "1").symlink_to(tmp_path / "own")
+    (root / CT / "2").symlink_to(tmp_path / "nowhere")
+    (root / CT / "3").write_text("a file")
+    with pytest.raises(UserError, match=f"{CT}/1, {CT}/2, {CT}/3;"):
+        unpack(phantom_zip, root)
+    unpack(phantom_zip, root, overwrite=True)
+    assert visible(root) == files and (tmp_path / "own" / "DICOM_anon" / "a.dcm").read_bytes() == b"own"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from chaos_seg.data import archive
+
+left = int(sys.argv[3])
+
+def counted(function):
+    def call(*args):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args)
+    return call
+
+if sys.argv[4] == "write":
+    archive.write_bytes = counted(archive.write_bytes)
+else:
+    Path.rename = counted(Path.rename)
+archive.unpack(Path(sys.argv[1]), Path(sys.argv[2]), overwrite=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "done", "patients"),
+    [("write", 20, "1"), ("rename", 0, ""), ("rename", 3, "123")],
+    ids=["between two files", "before the first is in place", "before the last is in place"],
+)
+def test_killed_unpack_leaves_none_or_whole(
+    phantom_zip: Path, files: dict[str, bytes], root: Path, what: str, done: int, patients: str
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(phantom_zip), str(root), str(done), what]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    there = {path.name for path in (root / CT).iterdir()}
+    assert there == {*patients, ".partial"} and not unpacked(root, of(phantom_zip))
+    if patients:
+        assert list(find_patients(root)) == list(patients)  # what is half done is no patient
+    assert {name for name in visible(root) if "/.partial/" not in name} == {
+        name for name in files if name.split("/")[2] in patients
+    }
+    unpack(phantom_zip, root)
+    assert visible(root) == files and unpacked(root, of(phantom_zip))
+
+
+def test_killed_overwrite_loses_no_patient(phantom_zip: Path, files: dict[str, bytes], root: Path) -> None:
+    own = root / CT / "1" / "DICOM_anon" / "a.dcm"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"own")
+    command = [sys.executable, "-c", KILLED, str(phantom_zip), str(root), "1", "rename"]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    assert not own.exists()  # moved out of the way, and its successor was not in place yet
+    with pytest.raises(UserError, match=f"other files in {CT}/1;"):
+        unpack(phantom_zip, root)
+    assert visible(root) == {f"{CT}/1/DICOM_anon/a.dcm": b"own"}
+    unpack(phantom_zip, root, overwrite=True)
+    assert visible(root) == files
+
+
+def test_two_at_once(phantom_zip: Path, files: dict[str, bytes], root: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = [pool.submit(unpack, phantom_zip, root) for _ in range(2)]
+        assert [len(result.result()) for result in results] == [4, 4]
+    assert visible(root) == files
+
+
+def test_unpacked_needs_every_file_but_not_the_zip(phantom_zip: Path, root: Path) -> None:
+    archive = of(phantom_zip)
+    unpack(phantom_zip, root)
+    phantom_zip.unlink()
+    assert unpacked(root, archive) and unpacked(root, Archive("", 0, archive.md5.upper()))
+    assert not unpacked(root, Archive(archive.url, archive.bytes, "0" * 32))
+    mask = root / CT / "3" / "Ground" / "liver_GT_002.png"
+    data = mask.read_bytes()
+    mask.write_bytes(data[:-1])
+    assert not unpacked(root, archive)
+    mask.unlink()
+    assert not unpacked(root, archive)
+    mask.write_bytes(data)
+    assert unpacked(root, archive)
+    for damaged in ("", "[]", "{}", '{"patients": 1}', '{"patients": ["1"]}'):
+        (root / ".unpacked" / f"{archive.md5}.json").write_text(damaged)
+        assert not unpacked(root, archive)
+
+
+def test_train_and_test_zips_share_a_root(files: dict[str, bytes], tmp_path: Path, root: Path) -> None:
+    train = make_zip(tmp_path / "train.zip", files)
+    test = make_zip(tmp_path / "test.zip", {"Test_Sets/CT/31/DICOM_anon/a.dcm": b"31"})
+    unpack(train, root)
+    assert not unpacked(root, of(test))
+    assert unpack(test, root) == ["Test_Sets/CT/31"]
+    assert unpacked(root, of(train)) and unpacked(root, of(test))
+    shutil.rmtree(root / "Test_Sets")
+    assert unpacked(root, of(train)) and not unpacked(root, of(test))
