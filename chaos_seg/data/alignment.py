@@ -3,7 +3,7 @@
 The liver's border is an edge in the image, so the mean image gradient across a mask's border peaks on the slice that
 the mask was drawn on and falls off on its neighbours. Every mask is tried on the slices around its own; the best path
 of one shift a mask, where each change costs, is compared with no shift at all. Reversed order and mirrored masks are
-tried on the patient as a whole.
+tried on the patient as a whole. Where the masks end, the next slice should not look like liver in the same place.
 """
 
 from collections.abc import Iterable
@@ -24,6 +24,7 @@ MIN_GAIN_WHOLE = 1.1  # the same for reversed or mirrored masks, whose HU must a
 MAX_SPREAD = 0.8
 MIN_PEAK = 1.2  # the profile's peak / its median; 1.0 are masks that belong to no slice around, sound scans have 1.7
 MIN_PEAK_SLICES = 8
+MIN_END_PX = 30
 LEVELS_HU = (-100, 250)  # beyond, bone and air would outshine the liver's edge
 BLUR_PX = 1.0
 
@@ -56,10 +57,12 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Alignment:
-    """`profile`: mean gradient in HU a pixel for shifts -MAX_SHIFT to MAX_SHIFT; empty when too few masks can tell."""
+    """How the masks of one patient lie on its slices."""
 
-    profile: list[float]
+    profile: list[float]  # mean gradient, HU a pixel, for shifts -MAX_SHIFT to MAX_SHIFT; empty when too few can tell
     misfits: list[Misfit]
+    doubled: list[int]  # ranks whose mask, not empty, is that of the slice before to the pixel
+    beyond: dict[int, float]  # the slices before the first mask and after the last: share of it that looks like liver
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,19 @@ def align(slices: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> Alignmen
         masks: uint8 {0, 1}, (rows, columns) each, as many.
     """
     masks = list(masks)
+    doubled = [k for k in range(1, len(masks)) if masks[k].any() and np.array_equal(masks[k], masks[k - 1])]
     borders = [_border(mask) for mask in masks]
     n = len(masks)
     shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
     fit = np.full((n, len(shifts)), np.nan)
     whole = {how: np.full((n, 2), np.nan) for how in ("here", "reversed", *MIRRORED)}  # gradient, spread of HU
+    ends = _ends(masks)
+    at_ends, under = {}, np.zeros(3)  # liver pixels, sum and sum of squares of their HU
     for rank, hu in enumerate(slices):
+        if rank in ends:
+            at_ends[rank] = hu.copy()
+        values = hu[masks[rank] > 0].astype(np.float64)
+        under += len(values), values.sum(), (values**2).sum()
         gradient = _gradient(hu)
         for column, shift in enumerate(shifts):
             if 0 <= rank - shift < n:
@@ -113,15 +123,36 @@ def align(slices: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> Alignmen
                     _spread(hu, _form(masks[rank], *form)),
                 )
 
+    beyond = {
+        rank: share for rank, mask in ends.items() if (share := _share(at_ends[rank], masks[mask], under)) is not None
+    }
     weight = np.minimum(1.0, np.array([len(border.rows) for border in borders]) / FULL_BORDER_PX)
     labelled = np.flatnonzero(weight)
     if len(labelled) < MIN_LIVER_SLICES:
-        return Alignment([], [])
+        return Alignment([], [], doubled, beyond)
     profile = _means(fit, weight)
     misfits = _misfit_of_all(profile, whole, weight, labelled)
-    return Alignment(
-        [round(float(v), 2) for v in profile], misfits or _shifted(fit[labelled], weight[labelled], labelled)
-    )
+    misfits = misfits or _shifted(fit[labelled], weight[labelled], labelled)
+    return Alignment([round(float(v), 2) for v in profile], misfits, doubled, beyond)
+
+
+def _ends(masks: list[np.ndarray]) -> dict[int, int]:
+    """The empty slices next to the liver, each with the labelled one beside it."""
+    labelled = [k for k, mask in enumerate(masks) if mask.any()]
+    if not labelled:
+        return {}
+    ends = {labelled[0] - 1: labelled[0], labelled[-1] + 1: labelled[-1]}
+    return {rank: beside for rank, beside in ends.items() if 0 <= rank < len(masks)}
+
+
+def _share(hu: np.ndarray, mask: np.ndarray, under: np.ndarray) -> float | None:
+    """Share of what `mask` covers, without its rim, that has the HU of the liver (mean +- 2 standard deviations)."""
+    values = hu[cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0]
+    if len(values) < MIN_END_PX:
+        return None
+    mean = under[1] / under[0]
+    std = np.sqrt(max(0.0, under[2] / under[0] - mean**2))
+    return round(float((np.abs(values - mean) < 2 * std).mean()), 3)
 
 
 def _misfit_of_all(

@@ -25,6 +25,7 @@ LIVER_ML = (300, 4500)
 LIVER_HU = (-30, 300)
 LIVER_HU_STD = 110  # 25 to 55 under sound masks, 248 when SET 3's are reversed
 ORDER_RATIO = 1.15  # at most 0.7 (real) and 0.97 (phantom) in sound scans, from 1.25 when two slices are exchanged
+LIVER_GOES_ON = 0.6  # share of an empty slice; at most 0.16 where a liver ends, mostly above 0.6 where it goes on
 STEP_DEVIATION = (0.05, 0.1)  # of a z step: relative, plus mm for positions that were rounded
 MISSING_STEP, DOUBLED_STEP = 1.5, 0.5  # of the median step
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # rows to the patient's left, columns to the back, as in all of CHAOS
@@ -285,12 +286,13 @@ def _pixels(headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[st
 def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]:
     n, liver = volume.slices, np.array(volume.meta.liver_pixels)
     labelled = np.flatnonzero(liver)
-    if not len(labelled) or measures.liver_hu is None:
+    alignment = measures.alignment
+    if not len(labelled) or measures.liver_hu is None or alignment is None:
         yield "error", "no_liver", f"all {n} masks are empty; restore them or take this patient out."
         return
     mean, std = measures.liver_hu
     rescaled = not LIVER_HU[0] <= mean <= LIVER_HU[1]
-    misfits = [] if rescaled else measures.misfits  # measured between LEVELS_HU, which then mean nothing
+    misfits = [] if rescaled else alignment.misfits  # measured between LEVELS_HU, which then mean nothing
     for misfit in misfits:
         yield "error", *_misfit(misfit, n)
     if rescaled or (std > LIVER_HU_STD and not misfits):
@@ -300,11 +302,11 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
             f"expected {LIVER_HU[0]} to {LIVER_HU[1]} HU under the mask, standard deviation below {LIVER_HU_STD}, "
             f"found {mean:.0f} +- {std:.0f} HU: masks that don't belong, or a wrong rescale; look at the overlays.",
         )
-    if measures.same_mask:
+    if alignment.doubled:
         yield (
             "warning",
             "mask_doubled",
-            f"{_named(measures.same_mask, n)}: the mask is that of the slice before to the pixel; look whether a mask "
+            f"{_named(alignment.doubled, n)}: the mask is that of the slice before to the pixel; look whether a mask "
             "is there twice and the next ones are late by one.",
         )
     holes = [k for k in range(labelled[0], labelled[-1]) if not liver[k]]
@@ -314,6 +316,14 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
             "mask_missing",
             f"{_named(holes, n)} have an empty mask between slices with liver; restore the masks.",
         )
+    for rank, share in alignment.beyond.items():
+        if share > LIVER_GOES_ON and not rescaled and not misfits:
+            yield (
+                "warning",
+                "mask_missing",
+                f"slice {rank + 1} of {n} has an empty mask, but {100 * share:.0f} % of what the mask beside it covers "
+                "has the HU of liver there; look whether a mask was lost.",
+            )
     cut = [end for end, rank in (("first", 0), ("last", n - 1)) if liver[rank]]
     millilitres = liver_ml(volume) or 0.0
     if volume.meta.spacing_mm[0] and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not cut)):

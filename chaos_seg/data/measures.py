@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
-from chaos_seg.data.alignment import Misfit, align
+from chaos_seg.data.alignment import Alignment, Misfit, align
 from chaos_seg.data.store import Volume
 from chaos_seg.files import read_json, write_json
 
@@ -26,11 +26,9 @@ class Measures:
     liver_hu: list[float] | None  # mean and standard deviation under the mask; None without liver
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
-    same_mask: list[int]  # ranks whose mask, not empty, is that of the slice before to the pixel
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
     histogram_outside: list[int]
-    gradient_profile: list[float]  # across the masks' borders, for shifts -MAX_SHIFT to MAX_SHIFT
-    misfits: list[Misfit]
+    alignment: Alignment | None  # None without masks
 
 
 def measured(volume: Volume) -> Measures:
@@ -39,7 +37,11 @@ def measured(volume: Volume) -> Measures:
     try:
         kept = read_json(path)
         if kept["version"] == VERSION:
-            return Measures(**{**kept, "misfits": [Misfit(**misfit) for misfit in kept["misfits"]]})
+            if kept["alignment"] is not None:
+                kept["alignment"]["misfits"] = [Misfit(**misfit) for misfit in kept["alignment"]["misfits"]]
+                kept["alignment"]["beyond"] = {int(k): share for k, share in kept["alignment"]["beyond"].items()}
+                kept["alignment"] = Alignment(**kept["alignment"])
+            return Measures(**kept)
     except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or a damaged note
         pass
     measures = _measure(volume)
@@ -50,7 +52,7 @@ def measured(volume: Volume) -> Measures:
 def _measure(volume: Volume) -> Measures:
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
-    pixels, small, same, cold = [], [], [], 0
+    pixels, small, cold = [], [], 0
     total = np.zeros(3)  # liver pixels, sum and sum of squares of their HU
     sides: list[tuple[float, float]] = []
     masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
@@ -69,8 +71,6 @@ def _measure(volume: Volume) -> Measures:
             values = hu[liver].astype(np.float64)
             total += len(values), values.sum(), (values**2).sum()
             sides.append(_sides(hu, liver))
-            if rank and liver.any() and np.array_equal(masks[rank], masks[rank - 1]):
-                same.append(rank)
         outside += everywhere
     alignment = align((volume.hu(rank) for rank in range(volume.slices)), masks) if masks else None
     mean = total[1] / total[0] if total[0] else 0.0
@@ -85,11 +85,9 @@ def _measure(volume: Volume) -> Measures:
         liver_hu=liver_hu,
         liver_side=liver_side,
         bone_side=bone_side,
-        same_mask=same,
         histogram_under=under.tolist(),
         histogram_outside=outside.tolist(),
-        gradient_profile=alignment.profile if alignment else [],
-        misfits=alignment.misfits if alignment else [],
+        alignment=alignment,
     )
 
 

@@ -106,6 +106,10 @@ def mask_blank(dicoms: Files, masks: Files) -> None:
     write([masks[12]], [np.zeros((128, 128), bool)])
 
 
+def last_mask_blank(dicoms: Files, masks: Files) -> None:
+    write(masks[18:], [np.zeros((128, 128), bool)] * (N - 18))
+
+
 def masks_all_blank(dicoms: Files, masks: Files) -> None:
     write(masks, [np.zeros((128, 128), bool)] * N)
 
@@ -255,6 +259,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (mask_doubled, {"masks_shifted", "mask_doubled"}, "fit 1 slice earlier"),
         (mask_lost, {"masks_unpaired"}, "without number 7"),
         (mask_blank, {"mask_missing"}, "slice 13 of 24 have an empty mask"),
+        (last_mask_blank, {"mask_missing"}, "slice 19 of 24 has an empty mask, but"),
         (masks_all_blank, {"no_liver"}, "all 24 masks are empty"),
         (masks_mirrored, {"mask_mirrored"}, "rows mirrored"),
         (masks_transposed, {"mask_mirrored"}, "fit when they are transposed ("),
@@ -426,3 +431,5 @@ def test_real_scans_are_sound_and_wrong_orders_found(real_root: Path, tmp_path: 
     blank = np.zeros_like(masks[0])
     for kind, order in faulty_orders(78, [k for k in range(78) if masks[k].any()], 2):
         assert align(slices, [blank if k is None else masks[k] for k in order]).misfits, kind
+    (end,) = align(slices, masks).beyond.items()  # above the dome lies lung; below, the scan ends within the liver
+    assert end[0] == 6 and end[1] < 0.2
