@@ -107,7 +107,7 @@ def mask_blank(dicoms: Files, masks: Files) -> None:
 
 
 def last_mask_blank(dicoms: Files, masks: Files) -> None:
-    write(masks[18:], [np.zeros((128, 128), bool)] * (N - 18))
+    write(masks[14:], [np.zeros((128, 128), bool)] * (N - 14))
 
 
 def masks_all_blank(dicoms: Files, masks: Files) -> None:
@@ -259,7 +259,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (mask_doubled, {"masks_shifted", "mask_doubled"}, "fit 1 slice earlier"),
         (mask_lost, {"masks_unpaired"}, "without number 7"),
         (mask_blank, {"mask_missing"}, "slice 13 of 24 have an empty mask"),
-        (last_mask_blank, {"mask_missing"}, "slice 19 of 24 has an empty mask, but"),
+        (last_mask_blank, {"mask_missing"}, "slice 15 of 24 has an empty mask, but"),
         (masks_all_blank, {"no_liver"}, "all 24 masks are empty"),
         (masks_mirrored, {"mask_mirrored"}, "rows mirrored"),
         (masks_transposed, {"mask_mirrored"}, "fit when they are transposed ("),
