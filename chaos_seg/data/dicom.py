@@ -1,6 +1,7 @@
 """One DICOM CT slice or one PNG mask from a file to an array."""
 
 import hashlib
+import io
 import stat
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from chaos_seg.errors import UserError
 # 12-bit range of CT; int16 holds what is left.
 HU_RANGE = (-2048, 3071)
 MAX_PIXELS = 4096 * 4096  # a CT slice has 512 x 512, seldom 1024 x 1024
+DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 MAX_BYTES = 64 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
 
 
@@ -60,10 +62,12 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's remarks on values that don't matter here
-            meta = pydicom.filereader.read_file_meta_info(path)
-            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
-            dataset = pydicom.dcmread(path)
+            data = path.read_bytes()
+            if DEFLATED in data:  # seldom elsewhere; then look properly, before pydicom inflates it in memory
+                meta = pydicom.filereader.read_file_meta_info(path)
+                if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                    raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
+            dataset = pydicom.dcmread(io.BytesIO(data))
             modality = dataset.get("Modality")
             if modality != "CT":
                 raise UserError(
@@ -105,7 +109,7 @@ def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarra
     if extremes[0] < low or extremes[1] > high:
         stored = np.clip(stored.astype(np.int32), low, high)
     # Of 16 bits throughout: what overflows on the way comes back, since the sum is in HU_RANGE.
-    hu = stored.astype(np.int16) + np.array(shift).astype(np.int16)
+    hu = stored.astype(np.int16, copy=False) + np.array(shift).astype(np.int16)
     return hu, (extremes[0] + shift, extremes[1] + shift)
 
 
@@ -179,16 +183,18 @@ def read_mask(path: Path) -> tuple[str, np.ndarray]:
         raise UserError(f"{path}: expected a PNG mask, found none that can be read ({error}); copy it again.") from None
     if values.ndim == 3:
         values = values.max(axis=-1)
+    if values.dtype == bool:
+        return "1-bit 0/1", values.astype(np.uint8)
     liver = values != 0
     top = values.max()
-    if not np.array_equal(liver, values == top) and top:
+    if top and not np.array_equal(liver, values == top):
         levels = np.unique(values)
         raise UserError(
             f"{path}: expected a mask of 0 and one other value, found {len(levels)} values from {levels[0]} to "
             f"{levels[-1]}; save it as a binary PNG without smoothing.",
             "mask_not_binary",
         )
-    return f"{'1-bit' if mode == '1' else mode} 0/{int(top)}" if top else "", liver.astype(np.uint8)
+    return f"{mode} 0/{int(top)}" if top else "", liver.astype(np.uint8)
 
 
 def _expect_ordinary_file(path: Path) -> None:

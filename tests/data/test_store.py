@@ -1,7 +1,11 @@
 import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -141,6 +145,57 @@ def test_leftovers_of_a_killed_build_do_no_harm(phantom_root: Path, tmp_path: Pa
     assert all(np.array_equal(again[p].hu(2), sound[p].hu(2)) for p in sound)
     shutil.rmtree(tmp_path / "b" / "volumes")  # the notes of what was seen outlive the volumes
     assert volumes(phantom_root, tmp_path / "b").keys() == sound.keys()
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.store import fingerprint, open_volumes
+print(fingerprint(open_volumes(Path(sys.argv[2]), find_patients(Path(sys.argv[1])).values())))
+"""
+
+
+def same_slices(a: dict[str, Volume], b: dict[str, Volume]) -> bool:
+    pairs = [(a[patient], b[patient], rank) for patient in a for rank in range(a[patient].slices)]
+    return a.keys() == b.keys() and all(
+        np.array_equal(x.hu(k), y.hu(k)) and np.array_equal(x.mask(k), y.mask(k)) for x, y, k in pairs
+    )
+
+
+def test_processes_that_build_at_once_get_the_same(phantom_root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(phantom_root), str(tmp_path / "s")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = {process.communicate(timeout=60)[0] for process in processes}
+    sound = volumes(phantom_root, tmp_path / "t")
+    assert answers == {fingerprint(sound.values()) + "\n"} and [p.returncode for p in processes] == [0, 0, 0]
+    assert same_slices(volumes(phantom_root, tmp_path / "s"), sound)
+
+
+def test_killed_at_any_write_the_next_build_is_sound(phantom_root: Path, tmp_path: Path) -> None:
+    """SIGKILL instead of each rename and each flush of a build in turn."""
+    folder = find_patients(phantom_root)["1"]
+    sound = open_volumes(tmp_path / "sound", [folder])[0]
+    moments = [(name, k) for name, times in (("replace", 5), ("rename", 1), ("fsync", 5)) for k in range(times)]
+    for number, (name, last) in enumerate(moments):
+        store = tmp_path / str(number)
+        child = os.fork()
+        if child == 0:
+            owner = os if name == "fsync" else Path
+            real, calls = getattr(owner, name), []
+
+            def deadly(*args: object, real: Any = real, calls: Any = calls, last: int = last) -> object:
+                calls.append(1)
+                if len(calls) > last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args)
+
+            setattr(owner, name, deadly)
+            open_volumes(store, [folder])
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, (name, last)
+        again = open_volumes(store, [folder])[0]
+        assert again.meta == sound.meta and same_slices({"1": again}, {"1": sound}), (name, last)
 
 
 def test_data_root_may_be_read_only(tree: Path, tmp_path: Path) -> None:
