@@ -44,6 +44,7 @@ class SliceHeader:
     series: str  # hash of SeriesInstanceUID
     study: str  # hash of StudyInstanceUID, which may tell a date
     transfer_syntax: str
+    content: str  # hash of the file
     identifying: tuple[str, ...]  # places of what could identify a person
     synthetic: bool  # SyntheticData (0008,001C)
 
@@ -80,7 +81,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
                     f"{path}: expected one grey slice, found pixel data of shape {stored.shape}; remove it."
                 )
             hu, extremes = _hounsfield(dataset, stored)
-            return _header(dataset, extremes), hu
+            return _header(dataset, extremes, hashlib.sha256(data).hexdigest()), hu
     except UserError:
         raise
     except InvalidDicomError:
@@ -100,20 +101,20 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
 def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """HU clipped to HU_RANGE as int16, and the extremes before that."""
     slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    if slope != 1 or not intercept.is_integer() or stored.dtype.itemsize > 2 or "ModalityLUTSequence" in dataset:
+    small = stored.dtype.itemsize <= 2 and slope == 1 and intercept.is_integer() and abs(intercept) <= -HU_RANGE[0]
+    if not small or "ModalityLUTSequence" in dataset:
         hu = np.rint(apply_modality_lut(stored, dataset))
         return np.clip(hu, *HU_RANGE).astype(np.int16), (int(hu.min()), int(hu.max()))
-    shift = int(intercept)
-    low, high = HU_RANGE[0] - shift, HU_RANGE[1] - shift
+    # The usual case without floats: clipped first, sums stay within 16 bits, or overflow on the way and come back.
+    shift, possible = int(intercept), np.iinfo(stored.dtype)
     extremes = int(stored.min()), int(stored.max())
+    low, high = max(HU_RANGE[0] - shift, possible.min), min(HU_RANGE[1] - shift, possible.max)
     if extremes[0] < low or extremes[1] > high:
-        stored = np.clip(stored.astype(np.int32), low, high)
-    # Of 16 bits throughout: what overflows on the way comes back, since the sum is in HU_RANGE.
-    hu = stored.astype(np.int16, copy=False) + np.array(shift).astype(np.int16)
-    return hu, (extremes[0] + shift, extremes[1] + shift)
+        stored = np.clip(stored, low, high)
+    return stored.astype(np.int16) + np.int16(shift), (extremes[0] + shift, extremes[1] + shift)
 
 
-def _header(dataset: pydicom.Dataset, extremes: tuple[int, int]) -> SliceHeader:
+def _header(dataset: pydicom.Dataset, extremes: tuple[int, int], content: str) -> SliceHeader:
     def number(keyword: str) -> float | None:
         value = dataset.get(keyword)
         return None if value in (None, "") else float(value)
@@ -134,6 +135,7 @@ def _header(dataset: pydicom.Dataset, extremes: tuple[int, int]) -> SliceHeader:
         series=_hash(dataset.get("SeriesInstanceUID")),
         study=_hash(dataset.get("StudyInstanceUID")),
         transfer_syntax=dataset.file_meta.TransferSyntaxUID.name,
+        content=content,
         identifying=identifying(dataset),
         synthetic=dataset.get("SyntheticData") == "YES",
     )

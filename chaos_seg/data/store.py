@@ -10,11 +10,13 @@ The key is a hash of the files' content and of the settings that shape the array
 copies of a tree share it. A folder whose names, sizes and times are as they were is not read again.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -76,10 +78,17 @@ class Volume:
 
     def _read(self, name: str, dtype: str, rank: int) -> np.ndarray:
         # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
-        _, rows, columns = self.meta.shape
-        size = rows * columns
-        offset = HEADER_BYTES + rank * size * np.dtype(dtype).itemsize
-        return np.fromfile(self.folder / name, dtype, size, offset=offset).reshape(rows, columns)
+        pixels = np.empty(self.meta.shape[1:], dtype)
+        file = os.open(f"{self.folder}/{name}", os.O_RDONLY)
+        try:
+            count = os.preadv(file, [pixels.data], HEADER_BYTES + rank * pixels.nbytes)
+        finally:
+            os.close(file)
+        if count != pixels.nbytes:
+            raise OSError(
+                errno.EIO, "the stored volume ends early; remove it and it is decoded again", str(self.folder)
+            )
+        return pixels
 
 
 def _as_tuple(value: Any) -> Any:
@@ -160,32 +169,32 @@ def _listing(folder: PatientFolder) -> str:
 
 
 def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[UserError]]:
-    """Decode one patient unless its content is there already; the volume, or the faults that forbid it."""
-    try:
-        slices, faults = pair_slices(folder)
-        if faults:
-            return None, faults
-        listing, key = _listing(folder), _content_key(slices)
-        place = store / "volumes" / key
-        with locked(store / "locks" / key):  # a second process waits here, then finds the volume made
-            if not place.is_dir():
-                partial = store / "volumes" / f".{key}.partial"
-                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-                partial.mkdir(parents=True)
-                try:
-                    faults = _decode(slices, partial, key)
-                    if faults:
-                        return None, faults
-                    partial.rename(place)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:  # no permission, a link to nothing, a damaged disk
-        if error.filename is None or not _is_inside(folder, Path(error.filename)):
-            raise
-        return None, [
-            UserError(f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions.")
-        ]
-    write_json(_seen_file(store, folder), {"listing": listing, "key": key})
+    """Decode one patient; the volume, or the faults that forbid it."""
+    seen = _seen_file(store, folder)
+    partial = store / "volumes" / f".{seen.stem}.partial"
+    with locked(store / "locks" / seen.stem):  # a second process waits here, then finds the volume made
+        if (made := _lookup(store, folder)) is not None:
+            return made, []
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir(parents=True)
+        try:
+            slices, faults = pair_slices(folder)
+            if faults:
+                return None, faults
+            listing = _listing(folder)
+            key, faults = _decode(slices, partial)
+            if faults:
+                return None, faults
+            with suppress(OSError):  # the same content from another folder is there already
+                partial.rename(store / "volumes" / key)
+        except OSError as error:  # no permission, a link to nothing, a damaged disk
+            if error.filename is None or not _is_inside(folder, Path(error.filename)):
+                raise
+            fault = f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."
+            return None, [UserError(fault)]
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        write_json(seen, {"listing": listing, "key": key})
     return _load(store, folder.patient, key), []
 
 
@@ -193,16 +202,9 @@ def _is_inside(folder: PatientFolder, path: Path) -> bool:
     return any(path.is_relative_to(place) for place in (folder.dicom_dir, folder.mask_dir) if place is not None)
 
 
-def _content_key(slices: list[SliceFiles]) -> str:
+def _decode(slices: list[SliceFiles], place: Path) -> tuple[str, list[UserError]]:
+    """Write the files of a volume into `place` with one slice in memory at a time; returns its key and the faults."""
     digest = hashlib.sha256(json.dumps({"format": FORMAT, "hu_range": HU_RANGE}).encode())
-    for item in slices:
-        for path in (item.dicom, item.mask):
-            digest.update(hashlib.sha256(path.read_bytes()).digest() if path else b"no mask")
-    return digest.hexdigest()[:40]
-
-
-def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
-    """Write the files of a volume into `place` with one slice in memory at a time; returns the faults."""
     faults: list[UserError] = []
     headers: list[SliceHeader] = []
     liver: list[int] = []
@@ -217,6 +219,7 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
                     _write_header(hu_file, "<i2", (len(slices), *hu.shape))
                     _write_header(mask_file, "|u1", (len(slices), *hu.shape))
                 headers.append(header)
+                digest.update(header.content.encode())
                 hu_file.write(hu.data)
                 expected = (headers[0].rows, headers[0].columns)
                 if hu.shape != expected:
@@ -226,6 +229,7 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
             if item.mask is not None:
                 try:
                     encoding, mask = read_mask(item.mask)
+                    digest.update(hashlib.sha256(item.mask.read_bytes()).digest())
                     encodings.add(encoding)
                     liver.append(int(np.count_nonzero(mask)))
                     mask_file.write(mask.data)
@@ -234,7 +238,8 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
                 except UserError as error:
                     faults.append(error)
     if faults:
-        return faults
+        return "", faults
+    key = digest.hexdigest()[:40]
     if not labelled:
         (place / "mask.npy").unlink()
     first, z_mm = headers[0], _z_positions(headers)
@@ -253,7 +258,7 @@ def _decode(slices: list[SliceFiles], place: Path, key: str) -> list[UserError]:
     )
     write_json(place / "slices.json", [asdict(header) for header in headers])
     write_json(place / "meta.json", asdict(meta))
-    return []
+    return key, []
 
 
 def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:

@@ -112,7 +112,7 @@ def test_unreadable_files_are_faults_like_others(tree: Path, tmp_path: Path) -> 
         volumes(tree, tmp_path / "s")
     assert "2 faults" in str(error.value)
     assert f"{dicom}: expected a file, but No such file" in str(error.value)
-    assert f"{mask}: expected a file, but Is a directory" in str(error.value)
+    assert f"{mask}: expected a file, found a folder, pipe or device" in str(error.value)
 
 
 def test_absent_patients_are_listed_with_the_other_faults(tree: Path, tmp_path: Path) -> None:
