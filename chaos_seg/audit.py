@@ -39,6 +39,7 @@ def audit_tree(data: DataConfig, folder: Path) -> int:
         "root": str(root.resolve()),
         "fingerprint": fingerprint(volumes),
         "patients": len(patients),
+        "not_decoded": list(faults),
         "slices": sum(volume.slices for volume in volumes),
         "synthetic": any(volume.meta.synthetic for volume in volumes),
         "counts": {level: counts[level] for level in LEVELS},
@@ -71,6 +72,8 @@ def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings:
     table = [list(columns), *([str(of(row)) for of in columns.values()] for row in rows)]
     widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    if result["not_decoded"]:
+        lines.append(f"Not decoded: {', '.join(result['not_decoded'])}")
     counts = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in result["counts"].items())
     title = f"{result['root']}: {result['patients']} patients, {result['slices']} slices, {counts}"
     if result["synthetic"]:

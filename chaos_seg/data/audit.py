@@ -124,8 +124,10 @@ def liver_ml(volume: Volume, step_mm: float | None = None) -> float | None:
 
 def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[str, str, str]]:
     """Level, code and sentence of each finding in one patient."""
-    yield from _geometry(volume, headers)
-    yield from _pixels(headers, measures)
+    found = list(_geometry(volume, headers))
+    yield from found
+    in_order = all(code != "slice_out_of_order" for _, code, _ in found)
+    yield from _pixels(headers, measures, in_order)
     if volume.meta.liver_pixels is not None:
         yield from _masks(volume, measures)
     yield from _identity(headers)
@@ -236,7 +238,8 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
         )
 
 
-def _pixels(headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[str, str, str]]:
+def _pixels(headers: list[SliceHeader], measures: Measures, in_order: bool) -> Iterator[tuple[str, str, str]]:
+    """What the pixels say; `in_order` when the positions see no slice out of place."""
     n = len(headers)
     if measures.cold_share < 0.01:
         yield (
@@ -263,7 +266,7 @@ def _pixels(headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[st
             f"{_named(blank, n)}: all pixels are the same; restore the slice if it had content.",
         )
     places = [k for k, ratio in enumerate(measures.order_ratio) if ratio > ORDER_RATIO]
-    if places and not any(len(r) > 1 for d, r in ranks.items() if d):
+    if places and in_order and not any(len(r) > 1 for d, r in ranks.items() if d):
         worst = max(places, key=lambda k: measures.order_ratio[k])
         yield (
             "error",
