@@ -175,19 +175,7 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
             "folder; name it to resume, or leave ckpt_path out to start a new run."
         )
     if (run / "config.yaml").is_file():
-        saved = _flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
-        for key, asked in _flat(asdict(config)).items():
-            if repr(saved.get(key)) != repr(asked) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
-                raise UserError(
-                    f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
-                    "out to resume, or start a new run."
-                )
-        found = read_json(run / "manifest.json").get("data", {}).get("fingerprint", "missing")
-        if found != data_fingerprint:
-            raise UserError(
-                f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
-                f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
-            )
+        expect_same(config, run, data_fingerprint)
     metrics = run / "metrics.csv"
     if not path.exists() and (not metrics.exists() or len(read_csv(metrics)) < 2):
         log.info("%s: stopped before its first epoch was saved; the run starts again.", run)
@@ -204,6 +192,23 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
             "ask for as many or more."
         )
     return str(path)
+
+
+def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
+    """Raise UserError unless the run in the folder `run` was made with these settings and on this data."""
+    saved = _flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
+    for key, asked in _flat(asdict(config)).items():
+        if repr(saved.get(key)) != repr(asked) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
+            raise UserError(
+                f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
+                "out to resume, or start a new run."
+            )
+    found = read_json(run / "manifest.json").get("data", {}).get("fingerprint", "missing")
+    if found != data_fingerprint:
+        raise UserError(
+            f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
+            f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
+        )
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

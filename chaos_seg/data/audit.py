@@ -24,6 +24,7 @@ LEVELS = ("error", "warning", "note")
 LIVER_ML = (300, 4500)
 LIVER_HU = (-30, 300)
 LIVER_HU_STD = 110  # 25 to 55 under sound masks, 248 when SET 3's are reversed
+MAX_ORDERED_MM = 12  # between slices, for their order to show in their pixels
 ORDER_RATIO = 1.15  # at most 0.7 (real) and 0.97 (phantom) in sound scans, from 1.25 when two slices are exchanged
 LIVER_GOES_ON = 0.6  # share of an empty slice; at most 0.16 where a liver ends, mostly above 0.6 where it goes on
 STEP_DEVIATION = (0.05, 0.1)  # of a z step: relative, plus mm for positions that were rounded
@@ -127,7 +128,7 @@ def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> I
     found = list(_geometry(volume, headers))
     yield from found
     in_order = all(code != "slice_out_of_order" for _, code, _ in found)
-    yield from _pixels(headers, measures, in_order)
+    yield from _pixels(headers, measures, check_order=in_order and volume.meta.spacing_mm[0] <= MAX_ORDERED_MM)
     if volume.meta.liver_pixels is not None:
         yield from _masks(volume, measures)
     yield from _identity(headers)
@@ -238,8 +239,8 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
         )
 
 
-def _pixels(headers: list[SliceHeader], measures: Measures, in_order: bool) -> Iterator[tuple[str, str, str]]:
-    """What the pixels say; `in_order` when the positions see no slice out of place."""
+def _pixels(headers: list[SliceHeader], measures: Measures, check_order: bool) -> Iterator[tuple[str, str, str]]:
+    """What the pixels say; their order only where slices lie close enough."""
     n = len(headers)
     if measures.cold_share < 0.01:
         yield (
@@ -266,7 +267,7 @@ def _pixels(headers: list[SliceHeader], measures: Measures, in_order: bool) -> I
             f"{_named(blank, n)}: all pixels are the same; restore the slice if it had content.",
         )
     places = [k for k, ratio in enumerate(measures.order_ratio) if ratio > ORDER_RATIO]
-    if places and in_order and not any(len(r) > 1 for d, r in ranks.items() if d):
+    if places and check_order and not any(len(r) > 1 for d, r in ranks.items() if d):
         worst = max(places, key=lambda k: measures.order_ratio[k])
         yield (
             "error",
