@@ -1,0 +1,69 @@
+"""How far a study is, from its run folders alone."""
+
+import logging
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from chaos_seg.files import read_json
+
+log = logging.getLogger(__name__)
+
+
+def progress(study: Path, total: int) -> str:
+    """How far a study is, and what is left of it at the pace of the runs that are finished."""
+    seconds = [manifest["seconds"] for run in _runs(study) if (manifest := _manifest(run)).get("status") == "finished"]
+    left = f", about {_duration(sum(seconds) / len(seconds) * (total - len(seconds)))} left" if seconds else ""
+    return f"{len(seconds)} of {total} runs finished{left if len(seconds) < total else ''}"
+
+
+def study_table(study: Path) -> str:
+    """A line a run: its status, time and mean volume Dice by side, or why it failed; at the end what is unfinished."""
+    lines = []
+    for run in _runs(study):
+        manifest = _manifest(run)
+        told = str(manifest.get("error") or "").split(chr(10))[0]
+        if manifest["status"] == "finished":
+            dice = read_json(run / "summary.json")["averages"]["volume_dice"]
+            told = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
+        lines.append(f"{run.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {told}")
+    if unfinished := [run.name for run in _runs(study) if status(run) != "finished"]:
+        lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
+    return "\n".join(lines)
+
+
+class StudyProgress(Callback):
+    """Hydra tells it of the study, then of every job before it starts: then it says how far the study is."""
+
+    study: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **rest: Any) -> None:
+        StudyProgress.study = Path(config.hydra.sweep.dir)
+
+    def on_job_start(self, config: DictConfig, *, task_function: Any, **rest: Any) -> None:
+        total = prod(len(values.split(",")) for values in config.hydra.sweeper.params.values())
+        log.info("%s: %s", config.hydra.runtime.output_dir, progress(Path(config.hydra.sweep.dir), total))
+
+
+def _runs(study: Path) -> list[Path]:
+    return sorted(path.parent for path in study.glob("*/manifest.json"))
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = read_json(run / "manifest.json")
+    return manifest
+
+
+def status(run: Path) -> str | None:
+    """What a run's manifest says: running, finished or failed; None before it began."""
+    return _manifest(run)["status"] if (run / "manifest.json").is_file() else None
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

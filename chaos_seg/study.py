@@ -1,0 +1,59 @@
+"""Several experiments as one study that can be stopped and started again: python -m chaos_seg.study study=demo"""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.store import fingerprint, open_patients
+from chaos_seg.errors import UserError
+from chaos_seg.files import write_json
+from chaos_seg.reporting.study_view import StudyProgress, status, study_table
+from chaos_seg.train import expect_same, train
+
+
+def run_once(config: TrainConfig, run: Path) -> None:
+    """Train in the folder `run` unless it holds that very run already; an interrupted one goes on.
+
+    Raises:
+        UserError: the folder holds a run with other settings or on other data, or whatever train raises.
+    """
+    if status(run) == "finished":
+        root = config.data.tree()
+        labelled = [patient for patient, place in find_patients(root).items() if place.mask_dir is not None]
+        volumes = open_patients(Path(config.data.store), root, config.data.split.split(labelled).patients)
+        expect_same(config, run, fingerprint(volumes))
+        return
+    if (run / "config.yaml").is_file():
+        config.ckpt_path = str(run / "checkpoints" / "last.ckpt")
+    train(config, run)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="study")
+@plain_errors
+def _job(cfg: DictConfig) -> None:
+    run = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        config = checked(TrainConfig, cfg)
+        if config.ckpt_path is not None or config.trainer.devices != 1:
+            raise UserError("study: expected one device a run and no ckpt_path; a study resumes its runs by itself.")
+        run_once(config, run)
+    except UserError as error:
+        if status(run) is None:  # refused before it began: the table at the end has it too
+            write_json(run / "manifest.json", {"status": "failed", "error": str(error), "seconds": None})
+        raise
+
+
+def main() -> None:
+    try:
+        _job()
+    finally:  # also when a run failed, which Hydra reports by then
+        if (study := StudyProgress.study) is not None:
+            print(f"\n{study_table(study)}\n\nStudy folder: {study}")
+
+
+if __name__ == "__main__":
+    main()

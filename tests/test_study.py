@@ -1,0 +1,95 @@
+"""A study as a user starts it: stopped, started again, with a run that cannot work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos_seg.reporting.study_view import progress, study_table
+
+TINY = (
+    *("image_size=32", "model.base=4", "model.depth=2", "batch_size=4", "learning_rate=1e-2", "num_workers=0"),
+    *("data.phantom.patients=4", "data.phantom.slices=7", "data.phantom.size=32", "data.split.val_patients=1"),
+    *("data.store=store", "hydra.sweeper.params.loss='dice,iou'", "hydra.sweeper.params.seed='0'"),
+)
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, "-m", "chaos_seg.study", "study=demo", *TINY, *overrides]
+
+
+def finish(folder: Path, *overrides: str) -> tuple[int, str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 180, "env": environment}
+    done = subprocess.run(command(*overrides), cwd=folder, **options)
+    return done.returncode, done.stdout + done.stderr
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    return json.loads((run / "manifest.json").read_text())
+
+
+def test_progress_and_table_are_read_from_the_run_folders(tmp_path: Path) -> None:
+    def write(name: str, status: str, seconds: float | None, error: str | None = None) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(
+            json.dumps({"status": status, "seconds": seconds, "error": error})
+        )
+
+    assert progress(tmp_path, 6) == "0 of 6 runs finished"
+    for name, seconds in (("a", 100.0), ("b", 140.0)):
+        write(name, "finished", seconds)
+        averages = {"volume_dice": {"train": 0.9, "val": 0.81234, "test": None}}
+        (tmp_path / name / "summary.json").write_text(json.dumps({"averages": averages}))
+    write("c", "failed", 3.0, "UserError: no such thing\nmore")
+    assert progress(tmp_path, 6) == "2 of 6 runs finished, about 8 min left"
+    assert progress(tmp_path, 2) == "2 of 2 runs finished"
+    lines = study_table(tmp_path).splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["a", "finished"],
+        ["b", "finished"],
+        ["c", "failed"],
+        ["Not", "finished:"],
+    ]
+    assert "val 0.812" in lines[0] and "test" not in lines[0] and lines[2].endswith("UserError: no such thing")
+
+
+@pytest.mark.slow
+def test_stopped_study_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    study = tmp_path / "outputs" / "study_demo"
+    last = study / "iou_seed0" / "checkpoints" / "last.ckpt"
+    process = subprocess.Popen(
+        command("epochs=40"), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = manifest(study / "dice_seed0")
+    assert first["status"] == "finished" and manifest(study / "iou_seed0")["status"] == "running"
+    code, said = finish(tmp_path, "epochs=40")
+    assert code == 0 and "1 of 2 runs finished, about" in said and "2 of 2" not in said
+    assert manifest(study / "dice_seed0") == first
+    second = manifest(study / "iou_seed0")
+    assert second["status"] == "finished" and second["resumed"] == 1
+    table = said[said.rindex("dice_seed0") :]
+    assert table.splitlines()[1].startswith("iou_seed0") and "Not finished" not in said
+
+    code, said = finish(tmp_path, "epochs=40", "learning_rate=1e-3")
+    assert code == 1 and "the run was made with learning_rate=0.01, this command asks for 0.001" in said
+
+
+@pytest.mark.slow
+def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
+    sweep = ("+hydra.sweeper.params.threshold='300,100'", "hydra.sweep.subdir=${loss.name}_at_${threshold}")
+    code, said = finish(tmp_path, "epochs=1", *sweep)
+    assert code == 1 and "Traceback" not in said
+    assert "Not finished: dice_at_300, iou_at_300; run the same command again to go on with them." in said
+    assert manifest(tmp_path / "outputs" / "study_demo" / "iou_at_100")["status"] == "finished"
+    assert said.count("threshold=300.0: expected a number between 0 and 255") >= 2
