@@ -1,1 +1,1 @@
-"""Scores from counts: pure numpy, no torch, no files."""
+"""Scores from counts and masks: numpy and scipy, no files; torch only where MONAI wants it (surface.py)."""

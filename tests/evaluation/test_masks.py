@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from chaos_seg.evaluation.masks import (
+    border,
+    bounding_box,
+    check_masks,
+    checked_spacing,
+    intersection,
+    largest_component,
+)
+
+
+def test_box_holds_the_mask_and_its_margin_stops_at_the_volume() -> None:
+    mask = np.zeros((5, 6, 7), bool)
+    mask[0, 2, 3] = mask[2, 4, 6] = True
+    assert bounding_box(mask) == (slice(0, 3), slice(2, 5), slice(3, 7))
+    assert mask[bounding_box(mask, margin=1)].shape == (4, 5, 5)
+    assert mask[bounding_box(np.zeros((5, 6, 7), bool), margin=1)].size == 0
+
+
+def test_intersection_of_boxes_that_meet_and_of_boxes_that_do_not() -> None:
+    mask = np.ones((9, 9, 9), bool)
+    a, b = (slice(0, 2), slice(3, 4), slice(5, 9)), (slice(1, 5), slice(0, 9), slice(6, 7))
+    assert intersection(a, b) == intersection(b, a) == (slice(1, 2), slice(3, 4), slice(6, 7))
+    far = (slice(4, 6), slice(3, 4), slice(5, 9))
+    assert mask[intersection(a, far)].size == mask[intersection(far, a)].size == 0
+
+
+def test_border_is_what_has_background_among_6_neighbours() -> None:
+    cube = np.zeros((5, 5, 5), bool)
+    cube[1:4, 1:4, 1:4] = True
+    assert np.count_nonzero(border(cube)) == 26 and not border(cube)[2, 2, 2]
+    cube[:] = True
+    cube[0, 0, 0] = False  # with 26 neighbours, (1, 1, 1) would be border too
+    assert np.argwhere(border(cube)).tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+
+def test_outside_the_volume_is_foreground() -> None:
+    half = np.zeros((4, 4, 4), bool)
+    half[:2] = True
+    assert np.argwhere(border(half).any(axis=(1, 2))).tolist() == [[1]]
+    assert not border(np.ones((3, 3, 3), bool)).any()
+
+
+def test_largest_component_keeps_what_hangs_on_by_a_corner() -> None:
+    liver, other = np.zeros((2, 6, 6, 6), np.uint8)
+    liver[3:5, 3:5, 3:5] = 1
+    liver[2, 2, 2] = 1  # touches the others by a corner
+    other[0, :2, :4] = 1  # as large as liver without that corner
+    kept = largest_component(liver | other)
+    assert kept.dtype == bool and np.array_equal(kept, liver > 0)
+
+
+def test_of_equal_components_the_first_is_kept_and_of_none_none() -> None:
+    mask = np.zeros((3, 3, 3), bool)
+    mask[0, 0, 0] = mask[2, 2, 2] = True
+    assert np.argwhere(largest_component(mask)).tolist() == [[0, 0, 0]]
+    assert not largest_component(np.zeros((3, 3, 3), bool)).any()
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), (0, 1, 1), (1, -1, 1), (1, np.nan, 1), (np.inf, 1, 1)])
+def test_spacing_is_three_positive_numbers(spacing: tuple) -> None:
+    with pytest.raises(ValueError, match="three positive numbers"):
+        checked_spacing(spacing)
+
+
+def test_masks_are_two_of_one_volume_and_not_probabilities() -> None:
+    mask = np.zeros((2, 3, 4), bool)
+    check_masks(mask, mask.astype(np.uint8))
+    with pytest.raises(ValueError, match=r"\(2, 3, 4\) and reference \(1, 3, 4\) differ in shape"):
+        check_masks(mask, mask[1:])
+    with pytest.raises(ValueError, match="slices, rows, columns"):
+        check_masks(mask[0], mask[0])
+    with pytest.raises(ValueError, match="predicted: expected a mask of booleans or integers, found float32"):
+        check_masks(mask.astype(np.float32), mask)

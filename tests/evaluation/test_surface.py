@@ -1,0 +1,80 @@
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation.surface import hd95_mm, surface_dice
+
+SPACING = (2.0, 0.5, 1.0)
+
+
+def volume(*places: tuple) -> np.ndarray:
+    mask = np.zeros((6, 8, 30), np.uint8)
+    for place in places:
+        mask[place] = 1
+    return mask
+
+
+def test_hd95_is_the_larger_of_two_interpolated_percentiles() -> None:
+    pytest.importorskip("monai")
+    row = volume((2, 3, slice(0, 21)))
+    dot = volume((2, 3, 0))
+    # From the row's voxels 0, 1 ... 20 mm, whose 95th percentile is 19; back 0. In one pool it would be 18.95.
+    assert hd95_mm(row, dot, SPACING) == hd95_mm(dot, row, SPACING) == pytest.approx(19)
+
+
+def test_outside_the_volume_is_background_for_monai() -> None:
+    pytest.importorskip("monai")
+    full, hollow = np.ones((5, 5, 5), bool), np.ones((5, 5, 5), bool)
+    hollow[1:4, 1:4, 1:4] = False
+    # The challenge's border has no voxel of the full volume; MONAI's is its 98 outer ones.
+    assert hd95_mm(full, hollow, (1, 1, 1)) == 0 and surface_dice(full, hollow, (1, 1, 1), 0) == 1
+
+
+def test_surface_dice_counts_edge_voxels_within_the_tolerance() -> None:
+    pytest.importorskip("monai")
+    a, b = volume((2, 3, slice(0, 10))), volume((2, 3, slice(4, 12)))
+    # Further than 1 mm: 0, 1, 2 of the ten of a, and 11 of the eight of b is 2 mm from 9.
+    assert surface_dice(a, b, SPACING, 1.0) == pytest.approx((10 - 3 + 8 - 1) / 18)
+    assert surface_dice(a, b, SPACING, 4.0) == 1
+    z_step = volume((1, 3, slice(0, 10))), volume((2, 3, slice(0, 10)))
+    assert surface_dice(*z_step, SPACING, 1.9) == 0 and surface_dice(*z_step, SPACING, 2.0) == 1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_box_changes_nothing() -> None:
+    metrics = pytest.importorskip("monai.metrics")
+    import torch
+
+    rng = np.random.default_rng(2)
+    a, b = np.zeros((2, 9, 12, 11), bool)
+    a[2:7, :9, 3:], b[3:8, 1:10, 4:] = rng.random((5, 9, 8)) > 0.3, rng.random((5, 9, 7)) > 0.3
+    whole = [torch.from_numpy(mask)[None, None] for mask in (a, b)]
+    options = {"include_background": True, "spacing": list(SPACING)}
+    assert hd95_mm(a, b, SPACING) == float(metrics.compute_hausdorff_distance(*whole, percentile=95, **options))
+    assert surface_dice(a, b, SPACING, 0.6) == float(metrics.compute_surface_dice(*whole, [0.6], **options))
+
+
+def test_empty_masks() -> None:
+    empty, liver = volume(), volume((2, 3, 4))
+    for pair in ((empty, liver), (liver, empty)):
+        assert math.isnan(hd95_mm(*pair, SPACING)) and surface_dice(*pair, SPACING, 1) == 0
+    assert math.isnan(hd95_mm(empty, empty, SPACING)) and math.isnan(surface_dice(empty, empty, SPACING, 1))
+
+
+def test_without_monai_the_user_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "monai", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[monai\]'"):
+        hd95_mm(volume((2, 3, 4)), volume((2, 3, 4)), SPACING)
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        surface_dice(volume(), volume((2, 3, 4))[1:], SPACING, 1)
+
+
+def test_spacing_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="three positive numbers"):
+        hd95_mm(volume((2, 3, 4)), volume((2, 3, 4)), (0.0, 1.0, 1.0))
