@@ -6,6 +6,7 @@ python -m chaos_seg.evaluate run=outputs/paper/<run>
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,17 @@ from chaos_seg.data.store import Volume, fingerprint, open_patients
 from chaos_seg.data.transforms import resize_image
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
-from chaos_seg.evaluation.tables import PatientScore, as_rows, averages, patient_score, study_tables
+from chaos_seg.evaluation.tables import (
+    ChallengeScore,
+    PatientScore,
+    as_rows,
+    averages,
+    challenge_averages,
+    challenge_scores,
+    challenge_table,
+    patient_score,
+    study_tables,
+)
 from chaos_seg.files import read_json, write_csv, write_json
 from chaos_seg.reporting.curves import draw_curves
 from chaos_seg.reporting.overlays import draw_slice
@@ -69,10 +80,10 @@ def evaluate(
     batch_size: int,
     num_workers: int,
     trainer: TrainerConfig,
-) -> list[PatientScore]:
+) -> tuple[list[PatientScore], list[ChallengeScore]]:
     """Predict every slice of the patients of each side and score them.
 
-    Writes into `folder`: predictions/, per_slice.csv and per_patient.csv.
+    Writes into `folder`: predictions/, per_slice.csv, per_patient.csv and challenge.csv.
     """
     volumes = [volume for side in sides.values() for volume in side]
     size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
@@ -104,7 +115,19 @@ def evaluate(
     write_csv(folder / "per_slice.csv", slices)
     synthetic = any(volume.meta.synthetic for volume in volumes)
     write_csv(folder / "per_patient.csv", as_rows(scores, synthetic))
-    return scores
+    challenge = [row for volume in volumes for row in _challenge_scores(volume, side_of[volume.patient], predictions)]
+    write_csv(folder / "challenge.csv", [{**asdict(row), "synthetic": synthetic} for row in challenge])
+    return scores, challenge
+
+
+def _challenge_scores(volume: Volume, side: str, predictions: Path) -> list[ChallengeScore]:
+    predicted, reference = np.zeros((2, *volume.meta.shape), bool)
+    for rank in range(volume.slices):
+        with Image.open(predictions / volume.patient / f"img{rank:03d}.png") as image:
+            predicted[rank] = np.asarray(image) > 0
+        reference[rank] = volume.mask(rank) > 0
+    z_mm, *in_plane_mm = volume.meta.spacing_mm
+    return challenge_scores(volume.patient, side, predicted, reference, (z_mm or 1.0, *in_plane_mm))  # one slice: no z
 
 
 def evaluate_run(
@@ -120,7 +143,7 @@ def evaluate_run(
     """Score one checkpoint of a run and write all that a reader wants to `output`; returns summary.json's content."""
     segmenter, epoch = load_segmenter(checkpoint)
     threshold = float(segmenter.hparams["threshold"]) if threshold is None else threshold
-    scores = evaluate(segmenter, sides, output, threshold, batch_size, num_workers, trainer)
+    scores, challenge = evaluate(segmenter, sides, output, threshold, batch_size, num_workers, trainer)
     volumes = [volume for side in sides.values() for volume in side]
     synthetic = any(volume.meta.synthetic for volume in volumes)
     loss = segmenter.hparams["loss"]["name"]
@@ -137,9 +160,10 @@ def evaluate_run(
         "data_fingerprint": fingerprint(volumes),
         "patients": len(scores),
         "averages": averages(scores),
+        "challenge": challenge_averages(challenge),
     }
     write_json(output / "summary.json", summary)
-    log.info("\n%s\n", study_tables(scores, synthetic))
+    log.info("\n%s\n\n%s\n", study_tables(scores, synthetic), challenge_table(challenge))
     log.info("Run folder: %s", output)
     return summary
 

@@ -111,7 +111,7 @@ def test_two_processes_validate_like_one(
     module, _ = load_segmenter(run / "checkpoints" / "last.ckpt")
     config = configure()
     volumes = open_patients(Path(config.data.store), Path(str(config.data.root)), ["3"])
-    (alone,) = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, config.trainer)
+    (alone,), _ = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, config.trainer)
     scores = {
         "dice": alone.volume_dice,
         "precision": alone.precision,

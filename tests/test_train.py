@@ -42,7 +42,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def test_a_run_folder_is_complete(configure: Configure, tmp_path: Path, rows: Callable) -> None:
     run = tmp_path / "run"
     summary = train(configure("epochs=3", "overlay_every_epochs=2", "loss=iou"), run)
-    assert summary == json.loads((run / "summary.json").read_text())
+    assert json.dumps(summary, indent=2) + "\n" == (run / "summary.json").read_text()
     assert json.loads((run / "split.json").read_text()) == {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["status"], manifest["seed"], manifest["device"], manifest["error"]) == ("finished", 0, "cpu", None)
@@ -101,6 +101,10 @@ def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path:
         assert float(row["volume_dice"]) == pytest.approx(float(dice(np.sum(counts, 0))))
         assert float(row["slice_dice"]) == pytest.approx(np.nanmean(dice(np.array(counts))))
         assert int(row["both_empty"]) == np.isnan(dice(np.array(counts))).sum()
+        whole, largest = (line for line in rows(run / "challenge.csv") if line["patient"] == volume.patient)
+        assert (whole["masks"], largest["masks"]) == ("as predicted", "largest component")
+        assert float(whole["dice"]) == pytest.approx(float(row["volume_dice"]))
+        assert 0 <= float(whole["score"]) <= 100
 
 
 class StopAfter(L.Callback):

@@ -1,4 +1,4 @@
-"""The per-patient table: from counted slices to rows, and rows in the reference study's layout."""
+"""Per-patient tables: from counted slices and whole masks to rows, and rows in the layout of study and challenge."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
+from chaos_seg.evaluation.masks import largest_component
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
 # What the study's layout shows of a row, line by line.
@@ -106,6 +108,62 @@ def study_tables(scores: Sequence[PatientScore], synthetic: bool) -> str:
         "true and predicted\nmasks are both empty. '-' is a score that is 0/0; averages leave it out."
     )
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class ChallengeScore:
+    """One patient's metrics of the challenge; `masks` is "as predicted" or "largest component"."""
+
+    patient: str
+    side: str
+    masks: str
+    dice: float
+    ravd_percent: float
+    assd_mm: float
+    mssd_mm: float
+    score: float
+
+
+def challenge_scores(
+    patient: str, side: str, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]
+) -> list[ChallengeScore]:
+    """The challenge's metrics of the masks as predicted, and of their largest component alone.
+
+    Args:
+        predicted, reference: bool or {0, 1}, (slices, rows, columns).
+        spacing_mm: between slices, rows and columns.
+    """
+    scores = []
+    for masks, volume in (("as predicted", predicted), ("largest component", largest_component(predicted))):
+        metrics = chaos_scores(volume, reference, spacing_mm)
+        scores.append(ChallengeScore(patient, side, masks, **asdict(metrics), score=metrics.score))
+    return scores
+
+
+def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over the patients of each side, by masks and metric; what has no value is left out, but scores 0 there."""
+    return {
+        masks: {
+            side: {
+                name: mean_defined(np.array([getattr(s, name) for s in scores if (s.masks, s.side) == (masks, side)]))
+                for name in ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score")
+            }
+            for side in dict.fromkeys(s.side for s in scores)
+        }
+        for masks in dict.fromkeys(s.masks for s in scores)
+    }
+
+
+def challenge_table(scores: Sequence[ChallengeScore]) -> str:
+    """The means of challenge_averages(), a line for each side and choice of masks."""
+    head = "".join(f"{name:>10}" for name in ("DICE", "RAVD %", "ASSD mm", "MSSD mm", "score"))
+    lines = [f"{'CHAOS metrics, means':<28}{head}"]
+    for masks, sides in challenge_averages(scores).items():
+        for side, means in sides.items():
+            values = zip(means.values(), (3, 2, 2, 1, 1), strict=True)
+            numbers = ("-" if np.isnan(value) else f"{value:.{decimals}f}" for value, decimals in values)
+            lines.append(f"{side + ', ' + masks:<28}" + "".join(f"{number:>10}" for number in numbers))
+    return "\n".join(lines)
 
 
 def comparison_table(runs: Mapping[str, Mapping[str, Mapping[str, float]]], synthetic: bool) -> str:

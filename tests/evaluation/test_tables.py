@@ -4,7 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chaos_seg.evaluation.tables import averages, comparison_table, patient_score, study_tables
+from chaos_seg.evaluation.tables import (
+    averages,
+    challenge_averages,
+    challenge_scores,
+    challenge_table,
+    comparison_table,
+    patient_score,
+    study_tables,
+)
 
 COUNTS = np.array([[0, 0, 0, 100], [10, 0, 10, 80], [30, 10, 0, 60], [0, 0, 0, 100]])
 # The study's own table: average Dice by patient.
@@ -67,3 +75,23 @@ def test_comparison_has_a_line_a_run() -> None:
     text = comparison_table({"0_bce": means, "1_dice": means}, synthetic=True)
     assert text.startswith("SYNTHETIC")
     assert "1_dice       0.963     0.898     0.944     0.949     0.935" in text
+
+
+def test_challenge_with_and_without_what_hangs_apart() -> None:
+    reference = np.zeros((4, 10, 10), bool)
+    reference[1:3, 2:6, 2:6] = True
+    predicted = reference.copy()
+    predicted[3, 9, 9] = True  # a speck
+    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0))
+    assert (whole.masks, largest.masks) == ("as predicted", "largest component")
+    assert whole.dice == 2 * 32 / 65 and whole.ravd_percent == pytest.approx(100 / 32)
+    assert whole.mssd_mm == pytest.approx(math.sqrt(2**2 + 4**2 + 4**2))
+    assert (largest.dice, largest.ravd_percent, largest.assd_mm, largest.mssd_mm, largest.score) == (1, 0, 0, 0, 100)
+
+    missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0))
+    means = challenge_averages([whole, largest, *missed])
+    assert means["as predicted"]["test"]["mssd_mm"] == whole.mssd_mm  # no distance to nothing
+    assert means["largest component"]["test"]["score"] == 50  # but no points for it either
+    lines = challenge_table([whole, largest, *missed]).splitlines()
+    assert lines[0].split()[-5:] == ["ASSD", "mm", "MSSD", "mm", "score"]
+    assert lines[2].split() == ["test,", "largest", "component", "0.500", "50.00", "0.00", "0.0", "50.0"]
