@@ -7,12 +7,18 @@ from collections.abc import Sequence
 class UserError(Exception):
     """One clear sentence: which file or setting, what was expected, what was found, what to do.
 
-    `code` is the name under which the audit lists a fault of the data.
+    `code` is the name under which the audit lists a fault of the data; `faults` are listed below it, one a line. What
+    a file or its name brought in that can't be printed is shown as in a Python literal.
     """
 
-    def __init__(self, sentence: str, code: str = "unreadable_file"):
-        super().__init__(sentence)
+    def __init__(self, sentence: str, code: str = "unreadable_file", faults: Sequence[object] = ()):
+        lines = [sentence, *(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))]
+        super().__init__("\n".join(_printable(line) for line in lines))
         self.code = code
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def raise_faults(faults: Sequence[object], where: object) -> None:
@@ -20,8 +26,7 @@ def raise_faults(faults: Sequence[object], where: object) -> None:
     if len(faults) == 1:
         raise UserError(str(faults[0]))
     if faults:
-        lines = "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
-        raise UserError(f"{len(faults)} faults in {where}; mend them all, then run again:\n{lines}")
+        raise UserError(f"{len(faults)} faults in {where}; mend them all, then run again:", faults=faults)
 
 
 def unusable_file(error: OSError) -> UserError | None:

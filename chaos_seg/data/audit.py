@@ -78,10 +78,10 @@ def refuse_errors(volumes: Sequence[Volume], sides: Mapping[str, str]) -> dict[s
     _, findings = audit(volumes, sides)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        lines = "\n".join(f"  {n}. {e.code}, patient {e.patient}: {e.text}" for n, e in enumerate(errors, 1))
         raise UserError(
             f"The audit found {len(errors)} error{'s' * (len(errors) > 1)} in the data; look at them with python -m "
-            f"chaos_seg.audit, mend them, or train on it as it is with data.audit=off:\n{lines}"
+            "chaos_seg.audit, mend them, or train on it as it is with data.audit=off:",
+            faults=[f"{error.code}, patient {error.patient}: {error.text}" for error in errors],
         )
     return dict(Counter(finding.level for finding in findings))
 

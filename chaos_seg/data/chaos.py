@@ -5,12 +5,14 @@ MR folders beside them are ignored. The k-th mask belongs to the k-th DICOM file
 grows along it and z descends, so readers that sort by z see the masks in reverse.
 """
 
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos_seg.errors import UserError
+from chaos_seg.errors import UserError, raise_faults
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class PatientFolder:
     patient: str
     dicom_dir: Path
     mask_dir: Path | None
+    root: Path | None = None  # of the tree, without links itself: no file may lead out of it; None where any may
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,14 @@ class SliceFiles:
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts `img10` after `img9`: runs of digits compare as numbers."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
 
 
 def find_patients(root: Path) -> dict[str, PatientFolder]:
     """All CT patients below `root` by id, in natural order.
 
-    Raises UserError when `root` is not a CHAOS tree or a patient id occurs in both sets.
+    Raises UserError when `root` is not a CHAOS tree, a patient id occurs in both sets, or a folder has a name that
+    can't be printed or lies outside the tree.
     """
     if not root.is_dir():
         raise UserError(
@@ -47,6 +51,8 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
             "environment variable CHAOS_ROOT to it."
         )
     found: dict[str, PatientFolder] = {}
+    faults: list[UserError] = []
+    real_root = Path(os.path.realpath(root))
     for subset in ("Train_Sets", "Test_Sets"):
         ct = root / subset / "CT"
         folders = [p for p in ct.iterdir() if (p / "DICOM_anon").is_dir()] if ct.is_dir() else []
@@ -56,8 +62,11 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
                     f"{folder}: patient {folder.name} is also in {found[folder.name].dicom_dir.parent}; "
                     "ids must be unique, so remove or rename one of the two."
                 )
-            masks = folder / "Ground"
-            found[folder.name] = PatientFolder(folder.name, folder / "DICOM_anon", masks if masks.is_dir() else None)
+            dicoms, masks = folder / "DICOM_anon", folder / "Ground"
+            mask_dir = masks if masks.is_dir() else None
+            found[folder.name] = PatientFolder(folder.name, dicoms, mask_dir, real_root)
+            faults += [fault for place in (folder, dicoms, masks) if (fault := _place_fault(place, real_root))][:1]
+    raise_faults(faults, root)
     if not found:
         raise UserError(
             f"{root}: expected Train_Sets/CT/<id>/DICOM_anon below it, found no CT patient; point data.root at "
@@ -99,14 +108,17 @@ def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[UserError
     """
     dicoms = _files(folder.dicom_dir, ".dcm")
     if not dicoms:
-        fault = f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."
-        return [], [UserError(fault, "masks_unpaired")]
+        empty = f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."
+        return [], [UserError(empty, "masks_unpaired")]
+    masks = _files(folder.mask_dir, ".png") if folder.mask_dir is not None else []
+    faults = [fault for path in (*dicoms, *masks) if (fault := _place_fault(path, folder.root))]
+    if faults:
+        return [], faults
     if folder.mask_dir is None:
         return [SliceFiles(rank, path, None) for rank, path in enumerate(dicoms)], []
-    masks = _files(folder.mask_dir, ".png")
     if not masks:
-        fault = f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."
-        return [], [UserError(fault, "masks_unpaired")]
+        empty = f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."
+        return [], [UserError(empty, "masks_unpaired")]
     numbering = _numbering_fault(folder.mask_dir, masks, len(dicoms))
     if numbering:
         return [], [UserError(numbering, "masks_unpaired")]
@@ -120,6 +132,16 @@ def _files(folder: Path, suffix: str) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
+def _place_fault(path: Path, root: Path | None) -> UserError | None:
+    """What is wrong with the name of `path` or with where it leads."""
+    if not path.name.isprintable():
+        return UserError(f"{path.parent}: expected names of printable characters, found {path.name!r}; rename it.")
+    target = Path(os.path.realpath(path))  # Path.resolve raises on links that run in a circle
+    if root is not None and not target.is_relative_to(root):
+        return UserError(f"{path}: expected a place in the tree, found a link to {target}; copy that into the tree.")
+    return None
+
+
 def _numbering_fault(folder: Path, masks: list[Path], slices: int) -> str | None:
     """What is wrong with the numbers in the masks' names: a gap would shift every mask behind it by one."""
     numbers = [int(digits[-1]) if (digits := re.findall(r"[0-9]+", path.stem)) else None for path in masks]
@@ -128,11 +150,11 @@ def _numbering_fault(folder: Path, masks: list[Path], slices: int) -> str | None
         return f"{folder / name}: expected a mask numbered like liver_GT_012.png; rename or remove it."
     have = [number for number in numbers if number is not None]
     start = 1 if have[0] >= 1 and have[-1] >= slices else 0
-    wanted = range(start, start + slices)
-    missing = [str(number) for number in wanted if number not in have]
+    wanted, counts = range(start, start + slices), Counter(have)
+    missing = [str(number) for number in wanted if number not in counts]
     extra = [path.name for path, number in zip(masks, have, strict=True) if number not in wanted]
-    if len(set(have)) < len(have):
-        twice = [path.name for path, number in zip(masks, have, strict=True) if have.count(number) > 1]
+    if len(counts) < len(have):
+        twice = [path.name for path, number in zip(masks, have, strict=True) if counts[number] > 1]
         return f"{folder}: expected one mask a number, found {', '.join(twice)}; remove the wrong one."
     if not missing and not extra:
         return None

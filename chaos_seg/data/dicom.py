@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import itertools
+import logging
+import operator
 import stat
 import warnings
 from dataclasses import dataclass
@@ -14,15 +17,19 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from chaos_seg.data.compressed import pixels
 from chaos_seg.data.identity import identifying
 from chaos_seg.errors import UserError
 
 # CHAOS has pixels of up to 49,944 HU in the corners of some patients and -2048 as padding. 3071 HU is the end of the
 # 12-bit range of CT; int16 holds what is left.
 HU_RANGE = (-2048, 3071)
-MAX_PIXELS = 4096 * 4096  # a CT slice has 512 x 512, seldom 1024 x 1024
+MAX_PIXELS = 2048 * 2048  # a CT slice has 512 x 512, seldom 1024 x 1024
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
-MAX_BYTES = 64 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
+MAX_BYTES = 16 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
+MAX_ELEMENTS = 20_000  # of a DICOM file; CT has about 100, and a million take pydicom four seconds
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs tracebacks of what becomes a UserError here
 
 
 @dataclass(frozen=True)
@@ -68,18 +75,25 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
                 meta = pydicom.filereader.read_file_meta_info(path)
                 if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
                     raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
-            dataset = pydicom.dcmread(io.BytesIO(data))
+            number = itertools.count()
+            dataset = pydicom.filereader.read_partial(io.BytesIO(data), lambda *_: next(number) >= MAX_ELEMENTS)
             modality = dataset.get("Modality")
             if modality != "CT":
                 raise UserError(
-                    f"{path}: expected Modality CT, found {modality}; remove this series from the folder.", "not_ct"
+                    f"{path}: expected Modality CT, found {modality!s:.40}; remove this series from the folder.",
+                    "not_ct",
                 )
-            _expect_plausible_size(path, int(dataset.Rows) * int(dataset.get("NumberOfFrames") or 1), dataset.Columns)
-            stored = dataset.pixel_array
-            if stored.ndim != 2:
+            frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
+            if (frames, samples) != (1, 1):
                 raise UserError(
-                    f"{path}: expected one grey slice, found pixel data of shape {stored.shape}; remove it."
+                    f"{path}: expected one grey slice, found {frames} frames of {samples} samples a pixel; remove it."
                 )
+            # Not text that means a number, since it is multiplied.
+            rows, columns = operator.index(dataset.Rows), operator.index(dataset.Columns)
+            _expect_plausible_size(path, rows, columns)
+            stored = pixels(dataset)
+            if stored.ndim != 2:  # there may be more frames than NumberOfFrames says
+                raise UserError(f"{path}: expected one grey slice, found {len(stored)} frames; remove it.")
             hu, extremes = _hounsfield(dataset, stored)
             return _header(dataset, extremes, hashlib.sha256(data).hexdigest()), hu
     except UserError:
@@ -87,7 +101,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
     except InvalidDicomError:
         raise UserError(f"{path}: expected a DICOM file, found something else; copy it again.") from None
     except (AttributeError, KeyError) as error:
-        raise UserError(f"{path}: expected a complete CT slice, but {error}; copy it again.") from None
+        raise UserError(f"{path}: expected a complete CT slice, but {error!s:.200}; copy it again.") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -95,7 +109,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         hint = "copy it again"
         if "plugin" in reason or "decompress" in reason:
             hint += ", or install the codecs of compressed DICOM with pip install python-gdcm"
-        raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:')}); {hint}.") from None
+        raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:'):.200}); {hint}.") from None
 
 
 def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -153,7 +153,7 @@ def _load(store: Path, patient: str, key: str) -> Volume:
 
 
 def _seen_file(store: Path, folder: PatientFolder) -> Path:
-    name = hashlib.sha256(str(folder.dicom_dir.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(folder.dicom_dir.resolve())).hexdigest()[:32]
     return store / "seen" / f"{name}.json"
 
 
@@ -164,7 +164,8 @@ def _listing(folder: PatientFolder) -> str:
         if directory is not None:
             for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
                 stat = entry.stat()
-                digest.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+                digest.update(os.fsencode(entry.name))  # which need not be UTF-8
+                digest.update(f" {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
     return digest.hexdigest()
 
 
