@@ -200,7 +200,7 @@ def read_mask(path: Path) -> tuple[str, np.ndarray]:
     if values.ndim == 3:
         values = values.max(axis=-1)
     if values.dtype == bool:
-        return "1-bit 0/1", values.astype(np.uint8)
+        return "1-bit 0/1" if values.any() else "", values.astype(np.uint8)
     liver = values != 0
     top = values.max()
     if top and not np.array_equal(liver, values == top):
