@@ -177,7 +177,8 @@ def read_mask(path: Path) -> tuple[str, np.ndarray]:
     CHAOS has 1-bit PNG; copies of it with 0/1, 0/63, 0/255, 16 bits, a palette or colours mean the same.
 
     Returns:
-        How it is encoded, such as "1-bit 0/1" or "L 0/255", and the mask as uint8 {0, 1} of shape (rows, columns).
+        How it is encoded, such as "1-bit 0/1" or "L 0/255" ("" without liver), and the mask as uint8 {0, 1} of shape
+        (rows, columns).
 
     Raises:
         UserError: not a PNG, an absurd size, or more than one value beside 0.
