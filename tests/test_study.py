@@ -93,3 +93,14 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
     assert "Not finished: dice_at_300, iou_at_300; run the same command again to go on with them." in said
     assert manifest(tmp_path / "outputs" / "study_demo" / "iou_at_100")["status"] == "finished"
     assert said.count("threshold=300.0: expected a number between 0 and 255") >= 2
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_give_the_numbers_of_one(tmp_path: Path) -> None:
+    assert finish(tmp_path, "epochs=1", "name=serial")[0] == 0
+    code, said = finish(tmp_path, "epochs=1", "name=both", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert code == 0 and "Study folder: outputs/both" in said
+    for table in ("per_patient.csv", "per_slice.csv", "challenge.csv"):
+        for run in ("dice_seed0", "iou_seed0"):
+            serial, both = (tmp_path / "outputs" / name / run / table for name in ("serial", "both"))
+            assert serial.read_bytes() == both.read_bytes()
