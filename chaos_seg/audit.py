@@ -16,6 +16,7 @@ from chaos_seg.config import CONF_DIR, AuditConfig, DataConfig, checked, plain_e
 from chaos_seg.data.audit import LEVELS, Finding, audit, facts
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import decode, fingerprint
+from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.reporting.audit_page import audit_page
 
@@ -31,8 +32,13 @@ def audit_tree(data: DataConfig, folder: Path) -> int:
     root = data.tree()
     patients = find_patients(root)
     volumes, faults = decode(Path(data.store), patients.values())
-    split = data.split.split([patient for patient, place in patients.items() if place.mask_dir is not None])
-    measures, findings = audit(volumes, split.sides, faults)
+    try:
+        labelled = [patient for patient, place in patients.items() if place.mask_dir is not None]
+        sides = data.split.split(labelled).sides
+    except UserError as error:  # a split that does not fit this tree is no fault of the data
+        log.info("Patients are not looked up in the split: %s", error)
+        sides = {}
+    measures, findings = audit(volumes, sides, faults)
     rows = [facts(volume, measures[volume.patient]) for volume in volumes]
     counts = Counter(finding.level for finding in findings)
     result = {

@@ -36,7 +36,7 @@ def unusable_file(error: OSError) -> UserError | None:
             f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
             "unharmed; free some space or point data.store and hydra.run.dir at another disk, then run again."
         )
-    if isinstance(error, PermissionError | NotADirectoryError):
+    if isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS:
         return UserError(
             f"{error.filename}: expected a place that can be read and written, but {error.strerror}; mend its "
             "permissions or name another."

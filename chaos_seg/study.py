@@ -4,7 +4,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.chaos import find_patients
@@ -26,6 +26,12 @@ def run_once(config: TrainConfig, run: Path) -> None:
         labelled = [patient for patient, place in find_patients(root).items() if place.mask_dir is not None]
         volumes = open_patients(Path(config.data.store), root, config.data.split.split(labelled).patients)
         expect_same(config, run, fingerprint(volumes))
+        epochs = OmegaConf.load(run / "config.yaml").epochs
+        if epochs != config.epochs:
+            raise UserError(
+                f"{run}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
+                "out, or give the study another name=..."
+            )
         return
     if (run / "config.yaml").is_file():
         config.ckpt_path = str(run / "checkpoints" / "last.ckpt")

@@ -81,6 +81,8 @@ def test_stopped_study_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     table = said[said.rindex("dice_seed0") :]
     assert table.splitlines()[1].startswith("iou_seed0") and "Not finished" not in said
 
+    code, said = finish(tmp_path, "epochs=60")
+    assert code == 1 and "the run is finished with 40 epochs, this command asks for 60" in said
     code, said = finish(tmp_path, "epochs=40", "learning_rate=1e-3")
     assert code == 1 and "the run was made with learning_rate=0.01, this command asks for 0.001" in said
 

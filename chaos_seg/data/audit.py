@@ -56,11 +56,7 @@ def audit(
         Measures by patient, and all findings: errors first, then by patient.
     """
     measures = dict(zip((v.patient for v in volumes), in_parallel(measured, volumes, "Auditing patients"), strict=True))
-    findings = [
-        Finding("error", fault.code, patient, str(fault))
-        for patient, listed in (faults or {}).items()
-        for fault in listed
-    ]
+    findings = [finding for patient, listed in (faults or {}).items() for finding in _of_faults(patient, listed)]
     headers = {volume.patient: volume.headers() for volume in volumes}
     for volume in volumes:
         for level, code, text in _of_one(volume, headers[volume.patient], measures[volume.patient]):
@@ -123,12 +119,22 @@ def liver_ml(volume: Volume, step_mm: float | None = None) -> float | None:
     return sum(volume.meta.liver_pixels) * (z if step_mm is None else step_mm) * y * x / 1000
 
 
+def _of_faults(patient: str, faults: Sequence[UserError]) -> Iterator[Finding]:
+    """A finding for each kind of fault: a series of MR has as many as it has files."""
+    by_code: dict[str, list[UserError]] = defaultdict(list)
+    for fault in faults:
+        by_code[fault.code].append(fault)
+    for code, alike in by_code.items():
+        more = f" (and {len(alike) - 1} more files like it)" if len(alike) > 1 else ""
+        yield Finding("error", code, patient, f"{alike[0]}{more}")
+
+
 def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[str, str, str]]:
     """Level, code and sentence of each finding in one patient."""
     found = list(_geometry(volume, headers))
     yield from found
     in_order = all(code != "slice_out_of_order" for _, code, _ in found)
-    yield from _pixels(headers, measures, check_order=in_order and volume.meta.spacing_mm[0] <= MAX_ORDERED_MM)
+    yield from _pixels(volume, headers, measures, check_order=in_order and volume.meta.spacing_mm[0] <= MAX_ORDERED_MM)
     if volume.meta.liver_pixels is not None:
         yield from _masks(volume, measures)
     yield from _identity(headers)
@@ -146,15 +152,14 @@ def _geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str,
             f"expected one SeriesInstanceUID, found {len(series)} with {counts} slices, the fewer at "
             f"{_named(other, n)}; keep the series that the masks belong to.",
         )
-    turns = [tuple(round(value, 3) for value in header.orientation) for header in headers]
-    orientations = Counter(turns)
-    if len(orientations) > 1:
-        other = [k for k, turned in enumerate(turns) if turned != orientations.most_common(1)[0][0]]
+    usual = np.median([header.orientation for header in headers], axis=0)
+    turned = [k for k, header in enumerate(headers) if np.abs(header.orientation - usual).max() > 0.01]
+    if turned:
         yield (
             "error",
             "orientation_varies",
-            f"expected one ImageOrientationPatient, found {len(orientations)}, the rarer at {_named(other, n)}: "
-            "mirrored rows or columns, or another series; turn these slices or take them out.",
+            f"expected one ImageOrientationPatient, {_row(usual)} as for most slices, found another at "
+            f"{_named(turned, n)}: mirrored rows or columns, or another series; turn these slices or take them out.",
         )
     elif np.abs(np.subtract(meta.orientation, AXIAL)).max() > 0.7:
         yield (
@@ -173,6 +178,15 @@ def _geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str,
             f"expected one PixelSpacing, found {' and '.join(_row(s) for s in spacings)} mm; slices of another series "
             "or a damaged export: restore the series.",
         )
+    rescales = Counter((header.slope, header.intercept) for header in headers)
+    if len(rescales) > 1:
+        other = [k for k, h in enumerate(headers) if (h.slope, h.intercept) != rescales.most_common(1)[0][0]]
+        yield (
+            "warning",
+            "rescale_varies",
+            f"found {len(rescales)} pairs of RescaleSlope and RescaleIntercept, the rarer at {_named(other, n)}; look "
+            "whether their HU fit the others'.",
+        )
     yield from _steps(volume, headers)
 
 
@@ -180,6 +194,15 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
     """What the positions along z say, and whether the tags agree with them."""
     z, n = np.array(volume.meta.z_mm), len(headers)
     if n < 2:
+        return
+    mean = abs(float(z[-1] - z[0])) / (n - 1)
+    if mean < 0.01:
+        yield (
+            "error",
+            "positions_lost",
+            f"expected slices that follow each other along z, found all {n} within {mean * (n - 1):.2f} mm by "
+            "ImagePositionPatient; restore the positions.",
+        )
         return
     steps = np.diff(z)
     typical = float(np.median(steps))
@@ -214,20 +237,21 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
             + f"; {said[kind]}.",
         )
     thickness = volume.meta.slice_thickness_mm
-    locations = [header.slice_location_mm for header in headers]
-    claimed = {
-        "SpacingBetweenSlices": headers[0].spacing_between_slices_mm,
-        "SliceLocation": float(np.median(np.abs(np.diff(locations)))) if None not in locations else None,  # type: ignore[arg-type]
+    locations = [header.slice_location_mm for header in headers if header.slice_location_mm is not None]
+    between = headers[0].spacing_between_slices_mm
+    claimed = {  # over the whole scan, since both may be rounded to millimetres
+        "SpacingBetweenSlices": abs(between) if between else None,
+        "SliceLocation": abs(locations[-1] - locations[0]) / (n - 1) if len(locations) == n else None,
     }
     for tag, step in claimed.items():
-        if step and abs(step - abs(typical)) > STEP_DEVIATION[0] * abs(typical) + STEP_DEVIATION[1]:
-            taken = thickness is not None and min(abs(thickness - step), abs(thickness - abs(typical))) < 0.01
+        if step and abs(step - mean) > STEP_DEVIATION[0] * mean + STEP_DEVIATION[1] + 1 / n:
+            taken = thickness is not None and min(abs(thickness - step), abs(thickness - mean)) < 0.01
             yield (
                 "error",
                 "thickness_taken_for_spacing" if taken else "spacing_contradicted",
-                f"{tag} says {step:.2f} mm from slice to slice, the positions {abs(typical):.2f} mm"
+                f"{tag} says {step:.2f} mm from slice to slice, the positions {mean:.2f} mm"
                 + (f", SliceThickness {thickness:.2f} mm: it was taken for the spacing somewhere" if taken else "")
-                + f"; the liver has {_ml(volume, abs(typical))} with the positions, {_ml(volume, step)} with the tag: "
+                + f"; the liver has {_ml(volume, mean)} with the positions, {_ml(volume, step)} with the tag: "
                 "find out which is right and mend the other.",
             )
     if thickness and abs(thickness - abs(typical)) > STEP_DEVIATION[0] * abs(typical) + STEP_DEVIATION[1]:
@@ -239,7 +263,9 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
         )
 
 
-def _pixels(headers: list[SliceHeader], measures: Measures, check_order: bool) -> Iterator[tuple[str, str, str]]:
+def _pixels(
+    volume: Volume, headers: list[SliceHeader], measures: Measures, check_order: bool
+) -> Iterator[tuple[str, str, str]]:
     """What the pixels say; their order only where slices lie close enough."""
     n = len(headers)
     if measures.cold_share < 0.01:
@@ -259,10 +285,10 @@ def _pixels(headers: list[SliceHeader], measures: Measures, check_order: bool) -
                 "slice_doubled",
                 f"{_named(places, n)} have the same pixels; keep one and restore the others.",
             )
-    blank = ranks.get("", [])
-    if blank:
+    if blank := ranks.get("", []):
+        labelled = any((volume.meta.liver_pixels or [0] * n)[k] for k in blank)
         yield (
-            "warning",
+            "error" if labelled else "warning",
             "blank_slice",
             f"{_named(blank, n)}: all pixels are the same; restore the slice if it had content.",
         )
@@ -330,7 +356,7 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
             )
     cut = [end for end, rank in (("first", 0), ("last", n - 1)) if liver[rank]]
     millilitres = liver_ml(volume) or 0.0
-    if volume.meta.spacing_mm[0] and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not cut)):
+    if volume.meta.spacing_mm[0] > 0.01 and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not cut)):
         yield (
             "error",
             "implausible_liver_volume",
@@ -420,20 +446,26 @@ def _of_several(
             f"{count} slice{'s' * (count > 1)} of patient {a} have the pixels of patient {b}"
             f"{_across(a, b, sides)}; keep one of the two.",
         )
-    studies: dict[str, set[str]] = defaultdict(set)
-    for patient, listed in headers.items():
-        for study in {header.study for header in listed} - {""}:
-            studies[study].add(patient)
-    for pair in sorted({pair for patients in studies.values() for pair in _pairs(patients)}):
-        a, b = pair
-        if pair not in shared:
-            leak = _across(a, b, sides)
-            yield Finding(
-                "error" if leak else "warning",
-                "leak" if leak else "same_study",
-                f"{a}, {b}",
-                f"patients {a} and {b} have the same StudyInstanceUID{leak}: one person twice; keep both on one side.",
-            )
+    told = set(shared)
+    for attribute, tag in (("study", "StudyInstanceUID"), ("person", "PatientID")):
+        owners_of: dict[str, set[str]] = defaultdict(set)
+        for patient, listed in headers.items():
+            for value in {getattr(header, attribute) for header in listed} - {""}:
+                owners_of[value].add(patient)
+        for sharing in owners_of.values():
+            if attribute == "person" and 2 < len(sharing) == len(
+                headers
+            ):  # one value for everybody, such as ANON, tells nothing
+                continue
+            for a, b in sorted(set(_pairs(sharing)) - told):
+                told.add((a, b))
+                leak = _across(a, b, sides)
+                yield Finding(
+                    "error" if leak else "warning",
+                    "leak" if leak else "same_person",
+                    f"{a}, {b}",
+                    f"patients {a} and {b} have the same {tag}{leak}: one person twice; keep both on one side.",
+                )
 
 
 def _pairs(patients: Iterable[str]) -> list[tuple[str, str]]:

@@ -50,6 +50,7 @@ class SliceHeader:
     hu_max: int
     series: str  # hash of SeriesInstanceUID
     study: str  # hash of StudyInstanceUID, which may tell a date
+    person: str  # hash of PatientID
     transfer_syntax: str
     content: str  # hash of the file
     identifying: tuple[str, ...]  # places of what could identify a person
@@ -148,6 +149,7 @@ def _header(dataset: pydicom.Dataset, extremes: tuple[int, int], content: str) -
         hu_max=extremes[1],
         series=_hash(dataset.get("SeriesInstanceUID")),
         study=_hash(dataset.get("StudyInstanceUID")),
+        person=_hash(dataset.get("PatientID")),
         transfer_syntax=dataset.file_meta.TransferSyntaxUID.name,
         content=content,
         identifying=identifying(dataset),

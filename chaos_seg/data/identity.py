@@ -21,13 +21,14 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfRefe
 # A component that is a date, or begins with a date and a time of day; random digits do so once in 100,000.
 _DATE = r"(?:19[7-9]\d|20[0-4]\d)(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _DATE_IN_UID = re.compile(rf"(?:^|\.){_DATE}(?:$|\.|(?:[01]\d|2[0-3])[0-5]\d[0-5]\d)")
+_PSEUDONYM = re.compile(r".*[^\W\d]\d.*|\d+|.*_.*|anon.*", re.IGNORECASE)
 
 
 def identifying(dataset: Dataset) -> tuple[str, ...]:
     """Where `dataset` holds something that could identify a person, sorted.
 
-    Attribute keywords ("PatientName"), "date in <UID>", "private attributes (group 0009)" and "burned-in text". A name
-    with a digit in it, such as CHAOS^CT_SET_3, is a pseudonym.
+    Attribute keywords ("PatientName"), "date in <UID>", "private attributes (group 0009)" and "burned-in text". Names
+    that are pseudonyms, such as CHAOS^CT_SET_3, are left out.
     """
     found = set(_attributes(dataset))
     for keyword in _UIDS:
@@ -56,4 +57,5 @@ def _text(dataset: Dataset, tag: BaseTag) -> str:
 
 
 def _is_pseudonym(tag: BaseTag, text: str) -> bool:
-    return _VR[tag] == "PN" and (any(character.isdigit() for character in text) or text.lower().startswith("anon"))
+    """A name such as CHAOS^CT_SET_3, PHANTOM^1, Patient07 or anonymous; a suffix or a number beside a name is none."""
+    return _VR[tag] == "PN" and any(_PSEUDONYM.fullmatch(component) for component in text.split("^")[:2])

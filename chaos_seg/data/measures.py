@@ -1,18 +1,21 @@
 """What the audit needs of a volume's pixels and masks, measured once and kept beside the volume as audit.json."""
 
+import errno
 import hashlib
 from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from chaos_seg.data.alignment import Alignment, Misfit, align
 from chaos_seg.data.store import Volume
 from chaos_seg.files import read_json, write_json
 
-VERSION = 1  # raise when the measures change
+VERSION = 2  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
+PADDING_HU = -1100  # below it is what the scanner did not measure
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ def measured(volume: Volume) -> Measures:
     except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or a damaged note
         pass
     measures = _measure(volume)
-    write_json(path, asdict(measures))
+    try:
+        write_json(path, asdict(measures))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # a store that may only be read serves too
+            raise
     return measures
 
 
@@ -60,27 +67,27 @@ def _measure(volume: Volume) -> Measures:
         hu = volume.hu(rank)
         pixels.append("" if hu.min() == hu.max() else hashlib.sha256(hu.data).hexdigest()[:32])
         small.append(cv2.resize(np.clip(hu, -200, 250).astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA))
-        cold += int(np.count_nonzero(hu < FAT_HU))
+        cold += int(np.count_nonzero((hu < FAT_HU) & (hu >= PADDING_HU)))
         bins = np.clip((hu.astype(np.int32) - HISTOGRAM_HU[0]) // HISTOGRAM_HU[2], 0, len(under) - 1)
         everywhere = np.bincount(bins.ravel(), minlength=len(under))
+        liver = masks[rank] > 0 if masks else np.zeros(hu.shape, bool)
+        sides.append(_sides(hu, liver))
         if masks:
-            liver = masks[rank] > 0
             there = np.bincount(bins[liver], minlength=len(under))
             under += there
             everywhere -= there
             values = hu[liver].astype(np.float64)
             total += len(values), values.sum(), (values**2).sum()
-            sides.append(_sides(hu, liver))
         outside += everywhere
     alignment = align((volume.hu(rank) for rank in range(volume.slices)), masks) if masks else None
     mean = total[1] / total[0] if total[0] else 0.0
     std = float(np.sqrt(max(0.0, total[2] / total[0] - mean**2))) if total[0] else 0.0
     liver_hu = [round(mean, 1), round(std, 1)] if total[0] else None
-    liver_side, bone_side = (_mean(column) for column in np.array(sides).T) if sides else (None, None)
+    liver_side, bone_side = (_mean(column) for column in np.array(sides).T)
     return Measures(
         version=VERSION,
         pixels=pixels,
-        order_ratio=_order_ratio(small),
+        order_ratio=_order_ratio(small, [not digest for digest in pixels]),
         cold_share=cold / int(np.prod(volume.meta.shape)),
         liver_hu=liver_hu,
         liver_side=liver_side,
@@ -113,24 +120,28 @@ def _mean(values: np.ndarray) -> float | None:
     return None if np.isnan(values).all() else round(float(np.nanmean(values)), 3)
 
 
-def _order_ratio(small: list[np.ndarray]) -> list[float]:
+def _order_ratio(small: list[np.ndarray], blank: list[bool]) -> list[float]:
     """How much less slices would differ from their neighbours in another order; above 1 is suspicious.
 
-    Of two candidates the larger: slice k exchanged with k + 1, and slice k lying elsewhere in the scan.
+    Of two candidates the larger: slice k exchanged with k + 1, and slice k moved to the gap where it fits best, for
+    which its neighbours have to fit each other, too. 0 beside a blank slice.
     """
-    images = np.stack(small)
-    n = len(images)
-
-    def differ(a: int, b: int) -> float:
-        return float(np.abs(images[a] - images[b]).mean()) + 1e-6
-
+    n = len(small)
+    flat = np.stack(small).reshape(n, -1)
+    differ = cdist(flat, flat, "cityblock") / flat.shape[1] + 1e-6
     ratios = []
     for k in range(n):
         now = exchanged = 0.0
-        if k > 0 and k + 1 < n:
-            now, exchanged = differ(k - 1, k), differ(k - 1, k + 1)
+        if 0 < k < n - 1:
+            now, exchanged = differ[k - 1, k], differ[k - 1, k + 1]
         if k + 2 < n:
-            now, exchanged = now + differ(k + 1, k + 2), exchanged + differ(k, k + 2)
-        elsewhere = (differ(k - 1, k) + differ(k, k + 1)) / 2 / differ(k - 1, k + 1) if 0 < k < n - 1 else 0.0
-        ratios.append(round(max(now / exchanged if exchanged else 0.0, elsewhere), 3))
+            now, exchanged = now + differ[k + 1, k + 2], exchanged + differ[k, k + 2]
+        elsewhere = 0.0
+        gaps = [j for j in range(n - 1) if k not in (j, j + 1)]
+        if 0 < k < n - 1 and gaps:
+            here = (differ[k - 1, k] + differ[k, k + 1]) / 2
+            best = min((differ[k, j] + differ[k, j + 1]) / 2 for j in gaps)
+            elsewhere = here / max(differ[k - 1, k + 1], best)
+        near_blank = any(blank[max(0, k - 1) : k + 3])
+        ratios.append(0.0 if near_blank else round(float(max(now / exchanged if exchanged else 0.0, elsewhere)), 3))
     return ratios

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
 from chaos_seg.parallel import in_parallel
 
-FORMAT = 2  # raise when the arrays or the JSON beside them change their meaning
+FORMAT = 3  # raise when the arrays or the JSON beside them change their meaning
 HEADER_BYTES = 128  # of the .npy files; numpy pads to a multiple of 64
 
 
@@ -141,7 +140,8 @@ def _lookup(store: Path, folder: PatientFolder) -> Volume | None:
         seen = read_json(_seen_file(store, folder))
         if seen["listing"] != _listing(folder):
             return None
-        return _load(store, folder.patient, seen["key"])
+        volume = _load(store, folder.patient, seen["key"])
+        return volume if (volume.folder / "slices.json").stat().st_size else None
     except (OSError, ValueError, KeyError, TypeError):  # never decoded, or a damaged note: decode again
         return None
 
@@ -149,6 +149,8 @@ def _lookup(store: Path, folder: PatientFolder) -> Volume | None:
 def _load(store: Path, patient: str, key: str) -> Volume:
     place = store / "volumes" / key
     meta = read_json(place / "meta.json")
+    if (place / "hu.npy").stat().st_size != HEADER_BYTES + 2 * int(np.prod(meta["shape"])):
+        raise ValueError(f"{place / 'hu.npy'} is not whole")
     return Volume(patient, place, Meta(**{**meta, "shape": tuple(meta["shape"])}))
 
 
@@ -186,8 +188,7 @@ def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[User
             key, faults = _decode(slices, partial)
             if faults:
                 return None, faults
-            with suppress(OSError):  # the same content from another folder is there already
-                partial.rename(store / "volumes" / key)
+            _take_place(partial, store / "volumes" / key)
         except OSError as error:  # no permission, a link to nothing, a damaged disk
             if error.filename is None or not _is_inside(folder, Path(error.filename)):
                 raise
@@ -197,6 +198,26 @@ def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[User
             shutil.rmtree(partial, ignore_errors=True)
         write_json(seen, {"listing": listing, "key": key})
     return _load(store, folder.patient, key), []
+
+
+def _take_place(partial: Path, place: Path) -> None:
+    """Give a finished volume its name, unless the same content from another folder has it."""
+    try:
+        partial.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not _is_whole(place):  # damaged after it was made
+            shutil.rmtree(place)
+            partial.rename(place)
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        volume = _load(place.parent.parent, "", place.name)
+        return len(volume.headers()) == volume.slices
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _is_inside(folder: PatientFolder, path: Path) -> bool:

@@ -44,7 +44,7 @@ class StudyProgress(Callback):
         StudyProgress.study = Path(config.hydra.sweep.dir)
 
     def on_job_start(self, config: DictConfig, *, task_function: Any, **rest: Any) -> None:
-        total = prod(len(values.split(",")) for values in config.hydra.sweeper.params.values())
+        total = prod(len(str(values).split(",")) for values in config.hydra.sweeper.params.values())
         log.info("%s: %s", config.hydra.runtime.output_dir, progress(Path(config.hydra.sweep.dir), total))
 
 

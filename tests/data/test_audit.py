@@ -185,6 +185,18 @@ def orientation_varies(dicoms: Files, masks: Files) -> None:
     edit(dicoms[15:18], ImageOrientationPatient=[-1, 0, 0, 0, 1, 0])
 
 
+def positions_lost(dicoms: Files, masks: Files) -> None:
+    edit(dicoms, ImagePositionPatient=[-185, -185, 0])
+
+
+def rescale_varies(dicoms: Files, masks: Files) -> None:
+    edit(dicoms[:2], RescaleIntercept=-1010)
+
+
+def slice_blank(dicoms: Files, masks: Files) -> None:
+    edit([dicoms[0]], PixelData=bytes(128 * 128 * 2))
+
+
 def orientation_mirrored(dicoms: Files, masks: Files) -> None:
     edit(dicoms, ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
 
@@ -279,7 +291,10 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (positions_from_thickness, {"thickness_taken_for_spacing"}, "SliceLocation says 10.00 mm"),
         (step_varies, {"spacing_varies"}, "found -8.00 mm from slice 16 to 17"),
         (spacing_varies, {"spacing_varies"}, "expected one PixelSpacing, found (2.891, 2.891) and (2, 2) mm"),
-        (orientation_varies, {"orientation_varies"}, "the rarer at slices 16 to 18 of 24"),
+        (orientation_varies, {"orientation_varies"}, "found another at slices 16 to 18 of 24"),
+        (positions_lost, {"positions_lost"}, "found all 24 within 0.00 mm"),
+        (rescale_varies, {"rescale_varies"}, "the rarer at slices 1 to 2 of 24"),
+        (slice_blank, {"blank_slice"}, "slice 1 of 24: all pixels are the same"),
         (orientation_mirrored, {"orientation_mirrored"}, "(1, 0, 0, 0, -1, 0)"),
         (body_mirrored, {"liver_on_the_left"}, "to the other side"),
         (body_upside_down, {"upside_down"}, "rows are mirrored"),
@@ -317,8 +332,8 @@ def test_one_person_in_two_folders(tree: Path, tmp_path: Path) -> None:
     together = findings_of(tree, tmp_path, {"1": "train", "2": "train", "3": "train"})
     assert {(f.level, f.code, f.patient) for f in together if f.level != "note"} == {
         ("error", "same_pixels", "1, 3"),
-        ("warning", "same_study", "1, 2"),
-        ("warning", "same_study", "2, 3"),
+        ("warning", "same_person", "1, 2"),
+        ("warning", "same_person", "2, 3"),
     }
     apart = findings_of(tree, tmp_path, {"1": "train", "2": "val", "3": "test"})
     assert {(f.level, f.code, f.patient) for f in apart if f.level != "note"} == {
@@ -329,6 +344,29 @@ def test_one_person_in_two_folders(tree: Path, tmp_path: Path) -> None:
     assert any(
         "24 slices of patient 1 have the pixels of patient 3, one in train, the other in test" in f.text for f in apart
     )
+
+
+def test_rounded_locations_and_a_common_pseudonym_accuse_nobody(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree / "Train_Sets" / "CT" / "2", tree / "Train_Sets" / "CT" / "3")
+    for patient in "123":
+        dicoms, _ = files(tree, patient)
+        for k, path in enumerate(dicoms):
+            position = [-185, -185, round(-9.6 * k, 1)]
+            edit([path], SliceLocation=round(9.6 * k), ImagePositionPatient=position, PatientID="ANON")
+            edit([path], SpacingBetweenSlices=-9.6)
+    edit(files(tree, "3")[0], StudyInstanceUID=generate_uid())
+    for path in files(tree, "3")[0]:
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = np.clip(dataset.pixel_array + 1, 0, 65535).astype(np.uint16).tobytes()
+        dataset.save_as(path)
+    found = findings_of(tree, tmp_path, {"1": "train", "2": "val", "3": "test"})
+    assert {f.code for f in found if f.level != "note"} == {"identity"}
+    edit(files(tree, "3")[0], PatientID="ANOTHER")
+    edit(files(tree, "1")[0], PatientName="SMITH^JOHN^^^2")
+    found = findings_of(tree, tmp_path, {"1": "train", "2": "val", "3": "test"})
+    (leak,) = (f for f in found if f.level == "error")
+    assert (leak.code, leak.patient) == ("leak", "1, 2") and "the same PatientID, one in train" in leak.text
+    assert any("PatientID, PatientName;" in f.text for f in found if f.patient == "1")
 
 
 def test_errors_stop_training_unless_told_otherwise(tree: Path, tmp_path: Path) -> None:
