@@ -33,8 +33,7 @@ def audit_tree(data: DataConfig, folder: Path) -> int:
     patients = find_patients(root)
     volumes, faults = decode(Path(data.store), patients.values())
     try:
-        labelled = [patient for patient, place in patients.items() if place.mask_dir is not None]
-        sides = data.split.split(labelled).sides
+        sides = data.divided(root).sides
     except UserError as error:  # a split that does not fit this tree is no fault of the data
         log.info("Patients are not looked up in the split: %s", error)
         sides = {}

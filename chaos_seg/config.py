@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from chaos_seg.data.archive import Archive
+from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.splits import Split, k_fold_split, seeded_split
 from chaos_seg.errors import UserError, unusable_file
@@ -81,6 +82,10 @@ class DataConfig:
                 "Train_Sets, or try the built-in phantom with data=phantom."
             )
         return Path(self.root)
+
+    def divided(self, root: Path) -> Split:
+        """The split of the patients with masks in the tree `root`."""
+        return self.split.split([p for p, folder in find_patients(root).items() if folder.mask_dir is not None])
 
 
 @dataclass

@@ -7,7 +7,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import fingerprint, open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
@@ -23,8 +22,7 @@ def run_once(config: TrainConfig, run: Path) -> None:
     """
     if status(run) == "finished":
         root = config.data.tree()
-        labelled = [patient for patient, place in find_patients(root).items() if place.mask_dir is not None]
-        volumes = open_patients(Path(config.data.store), root, config.data.split.split(labelled).patients)
+        volumes = open_patients(Path(config.data.store), root, config.data.divided(root).patients)
         expect_same(config, run, fingerprint(volumes))
         epochs = OmegaConf.load(run / "config.yaml").epochs
         if epochs != config.epochs:

@@ -20,7 +20,6 @@ from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.audit import refuse_errors
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
@@ -51,7 +50,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
 def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) -> dict[str, Any]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     root = config.data.tree()
-    split = config.data.split.split([p for p, folder in find_patients(root).items() if folder.mask_dir is not None])
+    split = config.data.divided(root)
     datamodule = ChaosDataModule(
         root,
         Path(config.data.store),

@@ -62,6 +62,7 @@ class Alignment:
     profile: list[float]  # mean gradient, HU a pixel, for shifts -MAX_SHIFT to MAX_SHIFT; empty when too few can tell
     misfits: list[Misfit]
     doubled: list[int]  # ranks whose mask, not empty, is that of the slice before to the pixel
+    liver_hu: list[float] | None  # mean and standard deviation under the masks; None without liver
     beyond: dict[int, float]  # the slices before the first mask and after the last: share of it that looks like liver
 
 
@@ -123,17 +124,18 @@ def align(slices: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> Alignmen
                     _spread(hu, _form(masks[rank], *form)),
                 )
 
-    beyond = {
-        rank: share for rank, mask in ends.items() if (share := _share(at_ends[rank], masks[mask], under)) is not None
-    }
+    mean, std = _mean_and_std(under)
+    shares = {rank: _share(at_ends[rank], masks[mask], mean, std) for rank, mask in ends.items()}
+    beyond = {rank: share for rank, share in shares.items() if share is not None}
+    liver_hu = [round(mean, 1), round(std, 1)] if under[0] else None
     weight = np.minimum(1.0, np.array([len(border.rows) for border in borders]) / FULL_BORDER_PX)
     labelled = np.flatnonzero(weight)
     if len(labelled) < MIN_LIVER_SLICES:
-        return Alignment([], [], doubled, beyond)
+        return Alignment([], [], doubled, liver_hu, beyond)
     profile = _means(fit, weight)
     misfits = _misfit_of_all(profile, whole, weight, labelled)
     misfits = misfits or _shifted(fit[labelled], weight[labelled], labelled)
-    return Alignment([round(float(v), 2) for v in profile], misfits, doubled, beyond)
+    return Alignment([round(float(v), 2) for v in profile], misfits, doubled, liver_hu, beyond)
 
 
 def _ends(masks: list[np.ndarray]) -> dict[int, int]:
@@ -145,13 +147,19 @@ def _ends(masks: list[np.ndarray]) -> dict[int, int]:
     return {rank: beside for rank, beside in ends.items() if 0 <= rank < len(masks)}
 
 
-def _share(hu: np.ndarray, mask: np.ndarray, under: np.ndarray) -> float | None:
+def _mean_and_std(sums: np.ndarray) -> tuple[float, float]:
+    """From the number of values, their sum and their sum of squares; zeros without values."""
+    if not sums[0]:
+        return 0.0, 0.0
+    mean = float(sums[1] / sums[0])
+    return mean, float(np.sqrt(max(0.0, sums[2] / sums[0] - mean**2)))
+
+
+def _share(hu: np.ndarray, mask: np.ndarray, mean: float, std: float) -> float | None:
     """Share of what `mask` covers, without its rim, that has the HU of the liver (mean +- 2 standard deviations)."""
     values = hu[cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0]
     if len(values) < MIN_END_PX:
         return None
-    mean = under[1] / under[0]
-    std = np.sqrt(max(0.0, under[2] / under[0] - mean**2))
     return round(float((np.abs(values - mean) < 2 * std).mean()), 3)
 
 

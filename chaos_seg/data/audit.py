@@ -7,6 +7,7 @@ number.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,16 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # rows to the patient's left, columns to
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about one patient: evidence and what to do, in a sentence."""
+    """One thing about a patient, or about two: evidence and what to do, in a sentence."""
 
     level: str  # one of LEVELS
     code: str
-    patient: str
+    patients: tuple[str, ...]
     text: str
+
+    @property
+    def patient(self) -> str:
+        return ", ".join(self.patients)
 
 
 def audit(
@@ -60,7 +65,7 @@ def audit(
     headers = {volume.patient: volume.headers() for volume in volumes}
     for volume in volumes:
         for level, code, text in _of_one(volume, headers[volume.patient], measures[volume.patient]):
-            findings.append(Finding(level, code, volume.patient, text))
+            findings.append(Finding(level, code, (volume.patient,), text))
     findings += _of_several(headers, measures, sides)
     return measures, sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
@@ -87,6 +92,7 @@ def facts(volume: Volume, measures: Measures) -> dict[str, Any]:
     meta, headers = volume.meta, volume.headers()
     steps = np.abs(np.diff(meta.z_mm))
     liver = meta.liver_pixels
+    mean, std = (measures.alignment.liver_hu if measures.alignment else None) or (None, None)
     return {
         "patient": volume.patient,
         "slices": volume.slices,
@@ -104,8 +110,8 @@ def facts(volume: Volume, measures: Measures) -> dict[str, Any]:
         "mask_encodings": meta.mask_encodings,
         "slices_with_liver": None if liver is None else int(np.count_nonzero(liver)),
         "liver_ml": liver_ml(volume),
-        "liver_hu_mean": measures.liver_hu[0] if measures.liver_hu else None,
-        "liver_hu_std": measures.liver_hu[1] if measures.liver_hu else None,
+        "liver_hu_mean": mean,
+        "liver_hu_std": std,
         "synthetic": meta.synthetic,
         "content": meta.key,
     }
@@ -126,7 +132,7 @@ def _of_faults(patient: str, faults: Sequence[UserError]) -> Iterator[Finding]:
         by_code[fault.code].append(fault)
     for code, alike in by_code.items():
         more = f" (and {len(alike) - 1} more files like it)" if len(alike) > 1 else ""
-        yield Finding("error", code, patient, f"{alike[0]}{more}")
+        yield Finding("error", code, (patient,), f"{alike[0]}{more}")
 
 
 def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> Iterator[tuple[str, str, str]]:
@@ -209,7 +215,7 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
     named: dict[str, list[int]] = defaultdict(list)
     for k, step in enumerate(steps):
         relative = step / typical if typical else 0.0
-        if abs(step - typical) <= STEP_DEVIATION[0] * abs(typical) + STEP_DEVIATION[1]:
+        if _agree(step, typical):
             continue
         kind = "slice_missing"
         if relative < 0:
@@ -244,7 +250,7 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
         "SliceLocation": abs(locations[-1] - locations[0]) / (n - 1) if len(locations) == n else None,
     }
     for tag, step in claimed.items():
-        if step and abs(step - mean) > STEP_DEVIATION[0] * mean + STEP_DEVIATION[1] + 1 / n:
+        if step and not _agree(step, mean, rounding_mm=1 / n):
             taken = thickness is not None and min(abs(thickness - step), abs(thickness - mean)) < 0.01
             yield (
                 "error",
@@ -254,13 +260,17 @@ def _steps(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str, st
                 + f"; the liver has {_ml(volume, mean)} with the positions, {_ml(volume, step)} with the tag: "
                 "find out which is right and mend the other.",
             )
-    if thickness and abs(thickness - abs(typical)) > STEP_DEVIATION[0] * abs(typical) + STEP_DEVIATION[1]:
+    if thickness and not _agree(thickness, abs(typical)):
         yield (
             "note",
             "thickness_is_not_spacing",
             f"slices lie {abs(typical):.2f} mm apart and are {thickness:.2f} mm thick; with SliceThickness as spacing "
             f"the liver would have {_ml(volume, thickness)} instead of {_ml(volume, abs(typical))}.",
         )
+
+
+def _agree(step_mm: float, typical_mm: float, rounding_mm: float = 0.0) -> bool:
+    return abs(step_mm - typical_mm) <= STEP_DEVIATION[0] * abs(typical_mm) + STEP_DEVIATION[1] + rounding_mm
 
 
 def _pixels(
@@ -317,10 +327,10 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
     n, liver = volume.slices, np.array(volume.meta.liver_pixels)
     labelled = np.flatnonzero(liver)
     alignment = measures.alignment
-    if not len(labelled) or measures.liver_hu is None or alignment is None:
+    if not len(labelled) or alignment is None or alignment.liver_hu is None:
         yield "error", "no_liver", f"all {n} masks are empty; restore them or take this patient out."
         return
-    mean, std = measures.liver_hu
+    mean, std = alignment.liver_hu
     rescaled = not LIVER_HU[0] <= mean <= LIVER_HU[1]
     misfits = [] if rescaled else alignment.misfits  # measured between LEVELS_HU, which then mean nothing
     for misfit in misfits:
@@ -430,47 +440,41 @@ def _of_several(
     headers: Mapping[str, list[SliceHeader]], measures: Mapping[str, Measures], sides: Mapping[str, str]
 ) -> Iterator[Finding]:
     """What patients have in common and should not."""
-    owners: dict[str, dict[str, int]] = defaultdict(Counter)  # hash of a slice -> patient -> how often
-    for patient, measure in measures.items():
-        for digest in filter(None, measure.pixels):
-            owners[digest][patient] += 1
-    shared: Counter[tuple[str, str]] = Counter()
-    for patients in owners.values():
-        for pair in _pairs(patients):
-            shared[pair] += 1
-    for (a, b), count in shared.items():
+    pixels = _shared({patient: measure.pixels for patient, measure in measures.items()})
+    for (a, b), count in pixels.items():
+        leak = _across(a, b, sides)
         yield Finding(
             "error",
-            "leak" if _across(a, b, sides) else "same_pixels",
-            f"{a}, {b}",
-            f"{count} slice{'s' * (count > 1)} of patient {a} have the pixels of patient {b}"
-            f"{_across(a, b, sides)}; keep one of the two.",
+            "leak" if leak else "same_pixels",
+            (a, b),
+            f"{count} slice{'s' * (count > 1)} of patient {a} have the pixels of patient {b}{leak}; keep one of the "
+            "two.",
         )
-    told = set(shared)
-    for attribute, tag in (("study", "StudyInstanceUID"), ("person", "PatientID")):
-        owners_of: dict[str, set[str]] = defaultdict(set)
-        for patient, listed in headers.items():
-            for value in {getattr(header, attribute) for header in listed} - {""}:
-                owners_of[value].add(patient)
-        for sharing in owners_of.values():
-            if attribute == "person" and 2 < len(sharing) == len(
-                headers
-            ):  # one value for everybody, such as ANON, tells nothing
-                continue
-            for a, b in sorted(set(_pairs(sharing)) - told):
-                told.add((a, b))
-                leak = _across(a, b, sides)
-                yield Finding(
-                    "error" if leak else "warning",
-                    "leak" if leak else "same_person",
-                    f"{a}, {b}",
-                    f"patients {a} and {b} have the same {tag}{leak}: one person twice; keep both on one side.",
-                )
+    studies = {patient: {header.study for header in listed} for patient, listed in headers.items()}
+    persons = {patient: {header.person for header in listed} for patient, listed in headers.items()}
+    if len(persons) > 2:  # one value for everybody, such as ANON, tells nothing
+        everybody = set.intersection(*persons.values())
+        persons = {patient: values - everybody for patient, values in persons.items()}
+    told = set(pixels)
+    for tag, values in (("StudyInstanceUID", studies), ("PatientID", persons)):
+        for a, b in sorted(set(_shared(values)) - told):
+            told.add((a, b))
+            leak = _across(a, b, sides)
+            yield Finding(
+                "error" if leak else "warning",
+                "leak" if leak else "same_person",
+                (a, b),
+                f"patients {a} and {b} have the same {tag}{leak}: one person twice; keep both on one side.",
+            )
 
 
-def _pairs(patients: Iterable[str]) -> list[tuple[str, str]]:
-    listed = sorted(patients)
-    return [(a, b) for index, a in enumerate(listed) for b in listed[index + 1 :]]
+def _shared(values: Mapping[str, Iterable[str]]) -> Counter[tuple[str, str]]:
+    """How many values each pair of patients has in common; "" is none."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for patient, listed in values.items():
+        for value in set(listed) - {""}:
+            owners[value].add(patient)
+    return Counter(pair for patients in owners.values() for pair in combinations(sorted(patients), 2))
 
 
 def _across(a: str, b: str, sides: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ class PatientFolder:
     patient: str
     dicom_dir: Path
     mask_dir: Path | None
-    root: Path | None = None  # of the tree, without links itself: no file may lead out of it; None where any may
+    root: Path  # of the tree, without links itself: no file may lead out of it
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ def _files(folder: Path, suffix: str) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def _place_fault(path: Path, root: Path | None) -> UserError | None:
+def _place_fault(path: Path, root: Path) -> UserError | None:
     """What is wrong with the name of `path` or with where it leads."""
     if not path.name.isprintable():
         return UserError(f"{path.parent}: expected names of printable characters, found {path.name!r}; rename it.")
     target = Path(os.path.realpath(path))  # Path.resolve raises on links that run in a circle
-    if root is not None and not target.is_relative_to(root):
+    if not target.is_relative_to(root):
         return UserError(f"{path}: expected a place in the tree, found a link to {target}; copy that into the tree.")
     return None
 

@@ -12,7 +12,7 @@ from chaos_seg.data.alignment import Alignment, Misfit, align
 from chaos_seg.data.store import Volume
 from chaos_seg.files import read_json, write_json
 
-VERSION = 2  # raise when the measures change
+VERSION = 3  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
 PADDING_HU = -1100  # below it is what the scanner did not measure
@@ -26,7 +26,6 @@ class Measures:
     pixels: list[str]  # a hash of each slice's HU; "" when all its pixels are the same
     order_ratio: list[float]  # of each slice: how much nearer its neighbours would be were it exchanged or elsewhere
     cold_share: float  # of pixels below FAT_HU
-    liver_hu: list[float] | None  # mean and standard deviation under the mask; None without liver
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
@@ -60,7 +59,6 @@ def _measure(volume: Volume) -> Measures:
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold = [], [], 0
-    total = np.zeros(3)  # liver pixels, sum and sum of squares of their HU
     sides: list[tuple[float, float]] = []
     masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
     for rank in range(volume.slices):
@@ -76,20 +74,14 @@ def _measure(volume: Volume) -> Measures:
             there = np.bincount(bins[liver], minlength=len(under))
             under += there
             everywhere -= there
-            values = hu[liver].astype(np.float64)
-            total += len(values), values.sum(), (values**2).sum()
         outside += everywhere
     alignment = align((volume.hu(rank) for rank in range(volume.slices)), masks) if masks else None
-    mean = total[1] / total[0] if total[0] else 0.0
-    std = float(np.sqrt(max(0.0, total[2] / total[0] - mean**2))) if total[0] else 0.0
-    liver_hu = [round(mean, 1), round(std, 1)] if total[0] else None
     liver_side, bone_side = (_mean(column) for column in np.array(sides).T)
     return Measures(
         version=VERSION,
         pixels=pixels,
         order_ratio=_order_ratio(small, [not digest for digest in pixels]),
         cold_share=cold / int(np.prod(volume.meta.shape)),
-        liver_hu=liver_hu,
         liver_side=liver_side,
         bone_side=bone_side,
         histogram_under=under.tolist(),

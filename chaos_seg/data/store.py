@@ -140,17 +140,22 @@ def _lookup(store: Path, folder: PatientFolder) -> Volume | None:
         seen = read_json(_seen_file(store, folder))
         if seen["listing"] != _listing(folder):
             return None
-        volume = _load(store, folder.patient, seen["key"])
-        return volume if (volume.folder / "slices.json").stat().st_size else None
+        return _load(store, folder.patient, seen["key"])
     except (OSError, ValueError, KeyError, TypeError):  # never decoded, or a damaged note: decode again
         return None
 
 
 def _load(store: Path, patient: str, key: str) -> Volume:
+    """Raises OSError, ValueError, KeyError or TypeError when the volume is not there or not whole."""
     place = store / "volumes" / key
     meta = read_json(place / "meta.json")
-    if (place / "hu.npy").stat().st_size != HEADER_BYTES + 2 * int(np.prod(meta["shape"])):
-        raise ValueError(f"{place / 'hu.npy'} is not whole")
+    pixels = int(np.prod(meta["shape"]))
+    sizes = {"hu.npy": HEADER_BYTES + 2 * pixels}
+    if meta["liver_pixels"] is not None:
+        sizes["mask.npy"] = HEADER_BYTES + pixels
+    whole = all((place / name).stat().st_size == size for name, size in sizes.items())
+    if not whole or not (place / "slices.json").stat().st_size:
+        raise ValueError(f"{place} is damaged")
     return Volume(patient, place, Meta(**{**meta, "shape": tuple(meta["shape"])}))
 
 
@@ -174,50 +179,45 @@ def _listing(folder: PatientFolder) -> str:
 def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[UserError]]:
     """Decode one patient; the volume, or the faults that forbid it."""
     seen = _seen_file(store, folder)
-    partial = store / "volumes" / f".{seen.stem}.partial"
+    unfinished = store / "volumes" / f".{seen.stem}.partial"
     with locked(store / "locks" / seen.stem):  # a second process waits here, then finds the volume made
         if (made := _lookup(store, folder)) is not None:
             return made, []
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        partial.mkdir(parents=True)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        unfinished.mkdir(parents=True)
         try:
             slices, faults = pair_slices(folder)
             if faults:
                 return None, faults
             listing = _listing(folder)
-            key, faults = _decode(slices, partial)
+            key, faults = _decode(slices, unfinished)
             if faults:
                 return None, faults
-            _take_place(partial, store / "volumes" / key)
+            _take_place(unfinished, store, key)
         except OSError as error:  # no permission, a link to nothing, a damaged disk
             if error.filename is None or not _is_inside(folder, Path(error.filename)):
                 raise
             fault = f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."
             return None, [UserError(fault)]
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         write_json(seen, {"listing": listing, "key": key})
     return _load(store, folder.patient, key), []
 
 
-def _take_place(partial: Path, place: Path) -> None:
+def _take_place(unfinished: Path, store: Path, key: str) -> None:
     """Give a finished volume its name, unless the same content from another folder has it."""
+    place = store / "volumes" / key
     try:
-        partial.rename(place)
+        unfinished.rename(place)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        if not _is_whole(place):  # damaged after it was made
+        try:
+            _load(store, "", key)
+        except (OSError, ValueError, KeyError, TypeError):  # damaged after it was made
             shutil.rmtree(place)
-            partial.rename(place)
-
-
-def _is_whole(place: Path) -> bool:
-    try:
-        volume = _load(place.parent.parent, "", place.name)
-        return len(volume.headers()) == volume.slices
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+            unfinished.rename(place)
 
 
 def _is_inside(folder: PatientFolder, path: Path) -> bool:

@@ -30,10 +30,9 @@ def audit_page(
     """The page, of what chaos_seg.audit.audit_tree gathers."""
     patients_of: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
-        patients_of.setdefault((finding.level, finding.code), []).append(finding.patient)
+        patients_of.setdefault((finding.level, finding.code), []).extend(finding.patients)
     findings_of = {
-        volume.patient: [finding for finding in findings if volume.patient in finding.patient.split(", ")]
-        for volume in volumes
+        volume.patient: [finding for finding in findings if volume.patient in finding.patients] for volume in volumes
     }
     return render(
         "audit.html",

@@ -36,7 +36,9 @@ def test_natural_order_puts_10_after_9() -> None:
 )
 def test_kth_mask_belongs_to_kth_dicom_in_both_naming_schemes(tmp_path: Path, dicoms: list[str]) -> None:
     masks = [f"liver_GT_{k:03d}.png" for k in range(12)]
-    folder = PatientFolder("1", touch(tmp_path / "d", ["._x.dcm", *dicoms]), touch(tmp_path / "g", masks))
+    folder = PatientFolder(
+        "1", touch(tmp_path / "d", ["._x.dcm", *dicoms]), touch(tmp_path / "g", masks), tmp_path.resolve()
+    )
     slices, faults = pair_slices(folder)
     assert faults == []
     assert [(s.rank, s.dicom.name, s.mask and s.mask.name) for s in slices] == [
@@ -56,7 +58,7 @@ def test_kth_mask_belongs_to_kth_dicom_in_both_naming_schemes(tmp_path: Path, di
 def test_missing_or_extra_mask_is_named(tmp_path: Path, numbers: list[int], said: str) -> None:
     dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(4)])
     masks = touch(tmp_path / "g", [f"liver_GT_{k}.png" for k in numbers])
-    slices, (fault,) = pair_slices(PatientFolder("1", dicoms, masks))
+    slices, (fault,) = pair_slices(PatientFolder("1", dicoms, masks, tmp_path.resolve()))
     expected_from = 1 if numbers == [1, 2, 3, 4] else 0
     assert slices == [] and said in str(fault) and f"numbered from {expected_from}" in str(fault)
 
@@ -64,7 +66,7 @@ def test_missing_or_extra_mask_is_named(tmp_path: Path, numbers: list[int], said
 def test_masks_may_count_from_1(tmp_path: Path) -> None:
     dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(3)])
     masks = touch(tmp_path / "g", [f"liver{k}.png" for k in (1, 2, 3)])
-    slices, faults = pair_slices(PatientFolder("1", dicoms, masks))
+    slices, faults = pair_slices(PatientFolder("1", dicoms, masks, tmp_path.resolve()))
     assert not faults and [s.mask and s.mask.name for s in slices] == ["liver1.png", "liver2.png", "liver3.png"]
 
 

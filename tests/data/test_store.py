@@ -198,14 +198,19 @@ def test_killed_at_any_write_the_next_build_is_sound(phantom_root: Path, tmp_pat
         assert again.meta == sound.meta and same_slices({"1": again}, {"1": sound}), (name, last)
 
 
-@pytest.mark.parametrize("name", ["meta.json", "slices.json", "hu.npy"])
+@pytest.mark.parametrize("name", ["meta.json", "slices.json", "hu.npy", "mask.npy"])
 def test_damaged_volume_is_decoded_again(phantom_root: Path, tmp_path: Path, name: str) -> None:
     folders = [find_patients(phantom_root)["1"]]
     sound = open_volumes(tmp_path, folders)[0]
-    headers, hu = sound.headers(), sound.hu(3)
+    headers, hu, mask = sound.headers(), sound.hu(3), sound.mask(3)
     os.truncate(sound.folder / name, 0)
     again = open_volumes(tmp_path, folders)[0]
-    assert again == sound and again.headers() == headers and np.array_equal(again.hu(3), hu)
+    assert (
+        again == sound
+        and again.headers() == headers
+        and np.array_equal(again.hu(3), hu)
+        and np.array_equal(again.mask(3), mask)
+    )
 
 
 def test_data_root_may_be_read_only(tree: Path, tmp_path: Path) -> None:
