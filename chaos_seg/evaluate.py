@@ -28,6 +28,9 @@ from chaos_seg.data.store import Volume, fingerprint, open_patients
 from chaos_seg.data.transforms import resize_image
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.calibration import LEVELS, count_levels
+from chaos_seg.evaluation.masks import far_errors
+from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.evaluation.tables import (
     ChallengeScore,
     PatientScore,
@@ -39,24 +42,29 @@ from chaos_seg.evaluation.tables import (
     patient_score,
     study_tables,
 )
-from chaos_seg.files import read_json, write_csv, write_json
+from chaos_seg.files import read_csv, read_json, write_csv, write_json
 from chaos_seg.reporting.curves import draw_curves
 from chaos_seg.reporting.overlays import draw_slice
 from chaos_seg.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
+FAR_MM = 5.0  # from the true outline: further is not a matter of where exactly it was drawn
+
 
 class MaskWriter(BasePredictionWriter):
     """Brings probabilities to the slice's own size, thresholds them, saves the mask as PNG and counts it.
 
     <folder>/<patient>/img000.png, ...: 8-bit, 255 where 255 * probability is above the threshold, in file-name order.
+    `counts` (slices, 4) are counts.FIELDS, `far` (slices, 2) far_errors(), `levels` (patients, 2, 256) count_levels().
     """
 
     def __init__(self, dataset: SliceDataset, folder: Path, threshold: float):
         super().__init__(write_interval="batch")
         self.dataset, self.folder, self.threshold = dataset, folder, threshold
         self.counts = np.zeros((len(dataset), 4), dtype=np.int64)
+        self.far = np.zeros((len(dataset), 2), dtype=np.int64)
+        self.levels = np.zeros((len(dataset.volumes), 2, LEVELS), dtype=np.int64)
         for volume in dataset.volumes:
             (folder / volume.patient).mkdir(parents=True)
 
@@ -64,10 +72,13 @@ class MaskWriter(BasePredictionWriter):
         self, trainer: Any, pl_module: Any, prediction: torch.Tensor, indices: Any, batch: Any, *rest: Any
     ) -> None:
         for index, probability in zip(batch["index"].tolist(), prediction[:, 0].cpu().numpy(), strict=True):
-            volume = self.dataset.volumes[self.dataset.volume_of_slice[index]]
-            rank = int(self.dataset.rank_of_slice[index])
-            predicted = resize_image(probability, volume.meta.shape[1:]) * 255 > self.threshold
-            self.counts[index] = score.count(predicted, volume.mask(rank) > 0)
+            number, rank = self.dataset.volume_of_slice[index], int(self.dataset.rank_of_slice[index])
+            volume = self.dataset.volumes[number]
+            probability, true = resize_image(probability, volume.meta.shape[1:]), volume.mask(rank) > 0
+            predicted = probability * 255 > self.threshold
+            self.counts[index] = score.count(predicted, true)
+            self.far[index] = far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM)
+            self.levels[number] += count_levels(probability, true)
             png = Image.fromarray(predicted.astype(np.uint8) * 255)
             png.save(self.folder / volume.patient / f"img{rank:03d}.png")
 
@@ -83,7 +94,7 @@ def evaluate(
 ) -> tuple[list[PatientScore], list[ChallengeScore]]:
     """Predict every slice of the patients of each side and score them.
 
-    Writes into `folder`: predictions/, per_slice.csv, per_patient.csv and challenge.csv.
+    Writes into `folder`: predictions/, per_slice.csv, per_patient.csv, challenge.csv and calibration.csv.
     """
     volumes = [volume for side in sides.values() for volume in side]
     size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
@@ -109,13 +120,22 @@ def evaluate(
             "rank": rank,
             "z_mm": volumes[number].meta.z_mm[rank],
             **dict(zip(score.FIELDS, counts.tolist(), strict=True)),
+            **dict(zip(("fp_far", "fn_far"), far.tolist(), strict=True)),
         }
-        for number, rank, counts in zip(dataset.volume_of_slice, dataset.rank_of_slice, writer.counts, strict=True)
+        for number, rank, counts, far in zip(
+            dataset.volume_of_slice, dataset.rank_of_slice, writer.counts, writer.far, strict=True
+        )
     ]
     write_csv(folder / "per_slice.csv", slices)
     synthetic = any(volume.meta.synthetic for volume in volumes)
     write_csv(folder / "per_patient.csv", as_rows(scores, synthetic))
     challenge = [row for volume in volumes for row in _challenge_scores(volume, side_of[volume.patient], predictions)]
+    levels = [
+        {"patient": volume.patient, "level": level, "other": int(counts[0, level]), "liver": int(counts[1, level])}
+        for volume, counts in zip(volumes, writer.levels, strict=True)
+        for level in range(LEVELS)
+    ]
+    write_csv(folder / "calibration.csv", levels)
     write_csv(folder / "challenge.csv", [{**asdict(row), "synthetic": synthetic} for row in challenge])
     return scores, challenge
 
@@ -127,7 +147,8 @@ def _challenge_scores(volume: Volume, side: str, predictions: Path) -> list[Chal
             predicted[rank] = np.asarray(image) > 0
         reference[rank] = volume.mask(rank) > 0
     z_mm, *in_plane_mm = volume.meta.spacing_mm
-    return challenge_scores(volume.patient, side, predicted, reference, (z_mm or 1.0, *in_plane_mm))  # one slice: no z
+    spacing_mm = (z_mm or 1.0, *in_plane_mm)  # one slice: no z
+    return challenge_scores(volume.patient, side, predicted, reference, spacing_mm, monai_version() is not None)
 
 
 def evaluate_run(
@@ -150,7 +171,11 @@ def evaluate_run(
     title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
     draw_curves(run / "metrics.csv", output / "figures", title)
     side = next(side for side in ("test", "val") if side in sides)
-    _draw_largest_slice(sides[side][0], side, output, title)
+    members = {volume.patient: volume for volume in sides[side]}
+    examples = example_slices([row for row in read_csv(output / "per_slice.csv") if row["patient"] in members])
+    slices = {
+        kind: _draw_example(kind, row, members[row["patient"]], side, output, title) for kind, row in examples.items()
+    }
     summary = {
         "loss": loss,
         "checkpoint": checkpoint.name,
@@ -161,6 +186,9 @@ def evaluate_run(
         "patients": len(scores),
         "averages": averages(scores),
         "challenge": challenge_averages(challenge),
+        "far_mm": FAR_MM,
+        "monai": monai_version(),
+        "slices": slices,
     }
     write_json(output / "summary.json", summary)
     log.info("\n%s\n\n%s\n", study_tables(scores, synthetic), challenge_table(challenge))
@@ -168,16 +196,32 @@ def evaluate_run(
     return summary
 
 
-def _draw_largest_slice(volume: Volume, side: str, output: Path, title: str) -> None:
-    """A picture of the slice with most liver of a patient, with its Dice."""
-    liver = volume.meta.liver_pixels or [0]
-    rank = liver.index(max(liver))
+def example_slices(slices: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The best, the median and the worst by Dice of the rows of per_slice.csv that have liver, if there are any.
+
+    Of several as good, that with most liver.
+    """
+    counts = np.array([[int(row[field]) for field in score.FIELDS] for row in slices]).reshape(-1, 4)
+    liver, dice = counts[:, 0] + counts[:, 2], score.dice(counts)
+    order = sorted(np.flatnonzero(liver).tolist(), key=lambda k: (dice[k], liver[k]))
+    if not order:
+        return {}
+    worst = min(order, key=lambda k: (dice[k], -liver[k]))
+    return {"best": slices[order[-1]], "median": slices[order[len(order) // 2]], "worst": slices[worst]}
+
+
+def _draw_example(
+    kind: str, row: Mapping[str, str], volume: Volume, side: str, output: Path, title: str
+) -> dict[str, Any]:
+    """Draw figures/slice_<kind>.png; returns which slice it is."""
+    rank = int(row["rank"])
     with Image.open(output / "predictions" / volume.patient / f"img{rank:03d}.png") as image:
         predicted = np.asarray(image) > 0
-    true = volume.mask(rank) > 0
-    dice = float(score.dice(score.count(predicted, true)))
-    text = f"{title}\nPatient {volume.patient} ({side}), slice {rank + 1} of {volume.slices}: Dice {dice:.3f}"
-    draw_slice(volume.hu(rank), true, predicted, text, output / "figures" / "slice.png")
+    dice = float(score.dice(np.array([int(row[field]) for field in score.FIELDS])))
+    place = f"Patient {volume.patient} ({side}), slice {rank + 1} of {volume.slices}"
+    text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
+    draw_slice(volume.hu(rank), volume.mask(rank) > 0, predicted, text, output / "figures" / f"slice_{kind}.png")
+    return {"patient": volume.patient, "side": side, "slice": rank + 1, "slices": volume.slices, "dice": dice}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")

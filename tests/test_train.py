@@ -20,6 +20,7 @@ from chaos_seg.config import TrainConfig
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
+from chaos_seg.evaluate import example_slices
 from chaos_seg.evaluation.counts import count, dice
 from chaos_seg.train import train
 
@@ -68,10 +69,35 @@ def test_a_run_folder_is_complete(configure: Configure, tmp_path: Path, rows: Ca
     )
     best = max(range(3), key=lambda k: float(epochs[k]["val/dice"]))
     assert summary["epoch"] == best and read_checkpoint(run / "checkpoints" / "last.ckpt")["epoch"] == 2
-    for name in ("loss", "accuracy", "metrics", "slice"):
+    assert set(summary["slices"]) == {"best", "median", "worst"}
+    for name in ("loss", "accuracy", "metrics", *(f"slice_{kind}" for kind in summary["slices"])):
         with Image.open(run / "figures" / f"{name}.png") as image:
             assert min(image.size) > 500
     assert not list(run.rglob("*.partial*"))
+
+
+def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> None:
+    def row(rank: int, tp: int, fp: int, fn: int) -> dict[str, str]:
+        return {key: str(value) for key, value in {"rank": rank, "tp": tp, "fp": fp, "fn": fn, "tn": 9}.items()}
+
+    slices = [row(0, 0, 5, 0), row(1, 8, 1, 1), row(2, 4, 0, 0), row(3, 9, 0, 0), row(4, 0, 3, 1), row(5, 0, 0, 2)]
+    assert {kind: chosen["rank"] for kind, chosen in example_slices(slices).items()} == {
+        "best": "3",  # as good as 2, with more liver
+        "median": "1",
+        "worst": "5",
+    }
+    assert example_slices(slices[:1]) == example_slices([]) == {}
+
+
+def test_calibration_holds_the_counts_at_the_runs_own_threshold(
+    configure: Configure, tmp_path: Path, rows: Callable
+) -> None:
+    train(configure("image_size=16", "threshold=60", "epochs=1"), tmp_path)
+    levels = rows(tmp_path / "calibration.csv")
+    for patient in rows(tmp_path / "per_patient.csv"):
+        above = [row for row in levels if row["patient"] == patient["patient"] and int(row["level"]) > 60]
+        assert sum(int(row["liver"]) for row in above) == int(patient["tp"])
+        assert sum(int(row["other"]) for row in above) == int(patient["fp"])
 
 
 def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path: Path, rows: Callable) -> None:

@@ -55,6 +55,30 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return result
 
 
+def far_errors(
+    predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float], limit_mm: float
+) -> tuple[int, int]:
+    """Wrong pixels of a slice that lie further than `limit_mm` from the true outline: false positives, then negatives.
+
+    A false positive is as far as the nearest pixel of the true mask, all of them in a slice without one; a false
+    negative as far as the nearest pixel outside of it.
+
+    Args:
+        predicted, true: boolean, (rows, columns).
+        spacing_mm: between rows and columns.
+    """
+    added, missed = predicted & ~true, true & ~predicted
+    if not true.any():
+        return int(added.sum()), 0
+    if not added.any() and not missed.any():
+        return 0, 0
+    rows, columns = (np.flatnonzero((predicted | true).any(axis=axis)) for axis in (1, 0))
+    box = tuple(slice(max(found[0] - 1, 0), found[-1] + 2) for found in (rows, columns))  # with background around
+    added, missed, true = added[box], missed[box], true[box]
+    outside, inside = (ndimage.distance_transform_edt(m, sampling=spacing_mm) for m in (~true, true))
+    return int((outside[added] > limit_mm).sum()), int((inside[missed] > limit_mm).sum())
+
+
 def check_masks(predicted: np.ndarray, reference: np.ndarray) -> None:
     """Refuse what are not two masks (slices, rows, columns) of one volume.
 

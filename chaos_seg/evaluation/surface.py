@@ -13,13 +13,21 @@ What MONAI (1.5 to 1.6) does, in compute_hausdorff_distance and compute_surface_
 import math
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import torch
 
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.masks import bounding_box, check_masks, checked_spacing
+
+
+def monai_version() -> str | None:
+    """The version of MONAI that is installed; None without."""
+    try:
+        return version("monai")
+    except PackageNotFoundError:
+        return None
 
 
 def hd95_mm(predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> float:
@@ -57,7 +65,8 @@ def _monai(
 ) -> float:
     spacing = checked_spacing(spacing_mm).tolist()
     try:
-        from monai import metrics  # seconds to import, and optional
+        import torch  # seconds to import, as is MONAI, which is optional
+        from monai import metrics
     except ImportError:
         raise UserError(
             "HD95 and surface Dice: expected MONAI, found none; install it with pip install -e '.[monai]' or leave "

@@ -1,7 +1,8 @@
 """Per-patient tables: from counted slices and whole masks to rows, and rows in the layout of study and challenge."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.masks import largest_component
+from chaos_seg.evaluation.surface import hd95_mm, surface_dice
 
+SURFACE_TOLERANCE_MM = 3.0
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
 # What the study's layout shows of a row, line by line.
 LINES = {
@@ -110,9 +113,24 @@ def study_tables(scores: Sequence[PatientScore], synthetic: bool) -> str:
     return "\n\n".join(parts)
 
 
+# Metrics of ChallengeScore: heading and decimals in tables.
+CHALLENGE = {
+    "dice": ("DICE", 3),
+    "ravd_percent": ("RAVD %", 2),
+    "assd_mm": ("ASSD mm", 2),
+    "mssd_mm": ("MSSD mm", 1),
+    "score": ("score", 1),
+    "hd95_mm": ("HD95 mm", 2),
+    "surface_dice": ("surf. Dice", 3),
+}
+
+
 @dataclass(frozen=True)
 class ChallengeScore:
-    """One patient's metrics of the challenge; `masks` is "as predicted" or "largest component"."""
+    """One patient's metrics of the challenge; `masks` is "as predicted" or "largest component".
+
+    `hd95_mm` and `surface_dice` (at SURFACE_TOLERANCE_MM) are MONAI's and no part of the score; NaN without MONAI.
+    """
 
     patient: str
     side: str
@@ -122,21 +140,48 @@ class ChallengeScore:
     assd_mm: float
     mssd_mm: float
     score: float
+    hd95_mm: float
+    surface_dice: float
 
 
 def challenge_scores(
-    patient: str, side: str, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]
+    patient: str,
+    side: str,
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    spacing_mm: Sequence[float],
+    with_monai: bool,
 ) -> list[ChallengeScore]:
     """The challenge's metrics of the masks as predicted, and of their largest component alone.
 
     Args:
         predicted, reference: bool or {0, 1}, (slices, rows, columns).
         spacing_mm: between slices, rows and columns.
+        with_monai: HD95 and surface Dice too.
     """
-    scores = []
+    scores: list[ChallengeScore] = []
     for masks, volume in (("as predicted", predicted), ("largest component", largest_component(predicted))):
+        if scores and (volume == predicted).all():
+            scores.append(replace(scores[0], masks=masks))
+            continue
         metrics = chaos_scores(volume, reference, spacing_mm)
-        scores.append(ChallengeScore(patient, side, masks, **asdict(metrics), score=metrics.score))
+        surface = (math.nan, math.nan)
+        if with_monai:
+            surface = (
+                hd95_mm(volume, reference, spacing_mm),
+                surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM),
+            )
+        scores.append(
+            ChallengeScore(
+                patient,
+                side,
+                masks,
+                **asdict(metrics),
+                score=metrics.score,
+                hd95_mm=surface[0],
+                surface_dice=surface[1],
+            )
+        )
     return scores
 
 
@@ -146,7 +191,7 @@ def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, 
         masks: {
             side: {
                 name: mean_defined(np.array([getattr(s, name) for s in scores if (s.masks, s.side) == (masks, side)]))
-                for name in ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score")
+                for name in CHALLENGE
             }
             for side in dict.fromkeys(s.side for s in scores)
         }
@@ -156,13 +201,15 @@ def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, 
 
 def challenge_table(scores: Sequence[ChallengeScore]) -> str:
     """The means of challenge_averages(), a line for each side and choice of masks."""
-    head = "".join(f"{name:>10}" for name in ("DICE", "RAVD %", "ASSD mm", "MSSD mm", "score"))
+    shown = {name: told for name, told in CHALLENGE.items() if any(not np.isnan(getattr(s, name)) for s in scores)}
+    head = "".join(f"{heading:>11}" for heading, _ in shown.values())
     lines = [f"{'CHAOS metrics, means':<28}{head}"]
     for masks, sides in challenge_averages(scores).items():
         for side, means in sides.items():
-            values = zip(means.values(), (3, 2, 2, 1, 1), strict=True)
-            numbers = ("-" if np.isnan(value) else f"{value:.{decimals}f}" for value, decimals in values)
-            lines.append(f"{side + ', ' + masks:<28}" + "".join(f"{number:>10}" for number in numbers))
+            numbers = (
+                "-" if np.isnan(means[name]) else f"{means[name]:.{decimals}f}" for name, (_, decimals) in shown.items()
+            )
+            lines.append(f"{side + ', ' + masks:<28}" + "".join(f"{number:>11}" for number in numbers))
     return "\n".join(lines)
 
 

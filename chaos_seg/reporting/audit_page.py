@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chaos_seg.data.audit import Finding
-from chaos_seg.data.measures import FAT_HU, HISTOGRAM_HU, Measures
+from chaos_seg.data.measures import HISTOGRAM_HU, Measures
 from chaos_seg.data.store import Volume
 from chaos_seg.data.transforms import window
 from chaos_seg.reporting.curves import STYLE
-from chaos_seg.reporting.overlays import LEVEL_HU, WIDTH_HU
+from chaos_seg.reporting.overlays import LEVEL_HU, WIDTH_HU, body_box
 from chaos_seg.reporting.page import embedded, render
 
 HEIGHTS = (0.2, 0.5, 0.8)  # of the liver's extent along z
@@ -72,9 +72,8 @@ def _draw_slice(axes: Axes, hu: np.ndarray, mask: np.ndarray | None) -> None:
     axes.imshow(window(hu, LEVEL_HU, WIDTH_HU), cmap="gray", vmin=-1, vmax=1, interpolation="antialiased")
     if mask is not None and mask.any():
         axes.contour(mask, levels=[0.5], colors=LIVER, linewidths=1.2)
-    rows, columns = (np.flatnonzero((hu > FAT_HU).mean(axis=axis) > 0.02) for axis in (1, 0))
-    if len(rows) and len(columns):
-        axes.set(xlim=(columns[0] - 4, columns[-1] + 4), ylim=(rows[-1] + 4, rows[0] - 4))
+    rows, columns = body_box(hu)
+    axes.set(xlim=(columns.start, columns.stop), ylim=(rows.stop, rows.start))
     axes.set_axis_off()
 
 

@@ -10,11 +10,24 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from chaos_seg.data.measures import FAT_HU
 from chaos_seg.data.transforms import window
 from chaos_seg.reporting.curves import STYLE, save_figure
 
 LEVEL_HU, WIDTH_HU = 40, 400  # abdominal soft tissue
 TRUE_RGB, PREDICTED_RGB = (86, 180, 233), (230, 159, 0)  # sky blue and orange of Okabe and Ito
+
+
+def body_box(hu: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
+    """Rows and columns of a slice in which more than 2 % are denser than fat, and a margin; all when there are none."""
+    found = [np.flatnonzero((hu > FAT_HU).mean(axis=axis) > 0.02) for axis in (1, 0)]
+    if not all(len(places) for places in found):
+        return slice(0, hu.shape[0]), slice(0, hu.shape[1])
+    rows, columns = (
+        slice(max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, size))
+        for places, size in zip(found, hu.shape, strict=True)
+    )
+    return rows, columns
 
 
 def overlay(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -39,11 +52,14 @@ def overlay(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarr
 
 
 def draw_slice(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray, title: str, path: Path) -> Path:
-    """Save the overlay with a title and a legend."""
+    """Save the overlay, cut to the body, with a title and a legend."""
+    picture, (rows, columns) = overlay(hu, true, predicted), body_box(hu)
+    factor = picture.shape[0] // hu.shape[0]
+    picture = picture[rows.start * factor : rows.stop * factor, columns.start * factor : columns.stop * factor]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 6.2), layout="constrained")
+        figure = Figure(figsize=(5.2, 1.1 + 5 * picture.shape[0] / picture.shape[1]), layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(overlay(hu, true, predicted), interpolation="antialiased")
+        axes.imshow(picture, interpolation="antialiased")
         axes.set_axis_off()
         axes.set_title(title, fontsize=10, loc="left")
         lines = [

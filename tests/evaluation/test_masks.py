@@ -6,6 +6,7 @@ from chaos_seg.evaluation.masks import (
     bounding_box,
     check_masks,
     checked_spacing,
+    far_errors,
     intersection,
     largest_component,
 )
@@ -74,3 +75,17 @@ def test_masks_are_two_of_one_volume_and_not_probabilities() -> None:
         check_masks(mask[0], mask[0])
     with pytest.raises(ValueError, match="predicted: expected a mask of booleans or integers, found float32"):
         check_masks(mask.astype(np.float32), mask)
+
+
+def test_far_errors_by_hand() -> None:
+    true = np.zeros((30, 30), bool)
+    true[10:21, 10:21] = True
+    predicted = true.copy()
+    predicted[10:21, 21:28] = True  # 1 to 7 columns outside of it, 11 rows
+    predicted[15, 15] = False  # 6 pixels inside of it along both axes
+    assert far_errors(predicted, true, (1.0, 1.0), 5.0) == (2 * 11, 1)
+    assert far_errors(predicted, true, (1.0, 0.5), 5.0) == (0, 0)  # 3.5 mm and 3 mm at most
+    assert far_errors(predicted, true, (1.0, 0.5), 2.0) == (3 * 11, 1)
+    assert far_errors(true, true, (1.0, 1.0), 5.0) == (0, 0)
+    assert far_errors(predicted, np.zeros_like(true), (1.0, 1.0), 5.0) == (int(predicted.sum()), 0)
+    assert far_errors(np.zeros_like(true), true, (1.0, 1.0), 5.0) == (0, 1)  # one pixel lies 6 mm inside

@@ -82,16 +82,29 @@ def test_challenge_with_and_without_what_hangs_apart() -> None:
     reference[1:3, 2:6, 2:6] = True
     predicted = reference.copy()
     predicted[3, 9, 9] = True  # a speck
-    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0))
+    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=False)
     assert (whole.masks, largest.masks) == ("as predicted", "largest component")
     assert whole.dice == 2 * 32 / 65 and whole.ravd_percent == pytest.approx(100 / 32)
     assert whole.mssd_mm == pytest.approx(math.sqrt(2**2 + 4**2 + 4**2))
     assert (largest.dice, largest.ravd_percent, largest.assd_mm, largest.mssd_mm, largest.score) == (1, 0, 0, 0, 100)
 
-    missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0))
+    missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0), with_monai=False)
     means = challenge_averages([whole, largest, *missed])
     assert means["as predicted"]["test"]["mssd_mm"] == whole.mssd_mm  # no distance to nothing
     assert means["largest component"]["test"]["score"] == 50  # but no points for it either
     lines = challenge_table([whole, largest, *missed]).splitlines()
+    assert math.isnan(whole.hd95_mm) and math.isnan(whole.surface_dice)  # and no column for them:
     assert lines[0].split()[-5:] == ["ASSD", "mm", "MSSD", "mm", "score"]
     assert lines[2].split() == ["test,", "largest", "component", "0.500", "50.00", "0.00", "0.0", "50.0"]
+
+
+def test_monai_measures_stand_beside_the_challenges() -> None:
+    pytest.importorskip("monai")
+    reference = np.zeros((4, 40, 12), bool)
+    reference[1:3, 2:6, 2:6] = True
+    predicted = reference.copy()
+    predicted[1:3, 30:34, 2:6] = True  # 28 rows away
+    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=True)
+    assert whole.hd95_mm > 20 and whole.surface_dice == pytest.approx(2 / 3, abs=0.02)
+    assert (largest.hd95_mm, largest.surface_dice) == (0, 1)
+    assert "HD95 mm" in challenge_table([whole, largest])
