@@ -2,32 +2,30 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
-from typing import Any
 
+from chaos_seg.data.splits import SIDES
 from chaos_seg.errors import UserError
-from chaos_seg.evaluation.tables import comparison_table
-from chaos_seg.files import read_json
+from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table
+from chaos_seg.reporting.runs import read_runs
+from chaos_seg.reporting.tables import WIDTH
 
 
-def compare(runs: list[Path]) -> str:
-    """One table of the runs' averages, from their summary.json alone.
+def compare(folders: list[Path]) -> str:
+    """The runs' averages, and their losses pair by pair, from their folders alone.
 
     Raises:
-        UserError: a folder without summary.json, or runs that were scored on different data.
+        UserError: a folder without a finished run, or runs that were scored on different data.
     """
-    summaries: dict[str, dict[str, Any]] = {}
-    for run in [path for path in runs if not path.is_file()]:  # a sweep's folder holds multirun.yaml beside its runs
-        if not (run / "summary.json").is_file():
-            raise UserError(f"{run}: expected a finished run, found no summary.json; train or evaluate it first.")
-        summaries[str(run) if run.name in summaries else run.name] = read_json(run / "summary.json")
-    if len({summary["data_fingerprint"] for summary in summaries.values()}) > 1:
-        raise UserError(
-            f"{', '.join(summaries)}: expected runs on the same data, found several data fingerprints in their "
-            "summary.json; compare runs of the same patients only."
-        )
-    synthetic = any(summary["synthetic"] for summary in summaries.values())
-    return comparison_table({name: summary["averages"] for name, summary in summaries.items()}, synthetic)
+    runs = read_runs([path for path in folders if not path.is_file()])  # a sweep has multirun.yaml beside its runs
+    last = next(side for side in reversed(SIDES) if any(run.patients(side) for run in runs))
+    tables = [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")]
+    pairs, sentences = pairs_table(runs, last, "volume_dice")
+    parts = [table.as_text() for table in (*tables, *([pairs] if pairs else []))]
+    synthetic = any(run.summary["synthetic"] for run in runs)
+    words = [textwrap.fill(sentence, WIDTH) for sentence in (*sentences, TWO_DICES)]
+    return "\n\n".join([*([SYNTHETIC] if synthetic else []), *parts, *words])
 
 
 def main() -> None:

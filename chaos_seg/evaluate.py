@@ -30,19 +30,18 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, count_levels
 from chaos_seg.evaluation.masks import far_errors
-from chaos_seg.evaluation.surface import monai_version
-from chaos_seg.evaluation.tables import (
+from chaos_seg.evaluation.scores import (
     ChallengeScore,
     PatientScore,
     as_rows,
     averages,
     challenge_averages,
     challenge_scores,
-    challenge_table,
     patient_score,
-    study_tables,
 )
+from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.files import read_csv, read_json, write_csv, write_json
+from chaos_seg.reporting.comparison import run_tables
 from chaos_seg.reporting.curves import draw_curves
 from chaos_seg.reporting.overlays import draw_slice
 from chaos_seg.segmenter import Segmenter
@@ -191,7 +190,7 @@ def evaluate_run(
         "slices": slices,
     }
     write_json(output / "summary.json", summary)
-    log.info("\n%s\n\n%s\n", study_tables(scores, synthetic), challenge_table(challenge))
+    log.info("\n%s\n", run_tables(loss, scores, challenge, synthetic))
     log.info("Run folder: %s", output)
     return summary
 

@@ -56,7 +56,7 @@ def main() -> None:
         _job()
     finally:  # also when a run failed, which Hydra reports by then
         if (study := StudyProgress.study) is not None:
-            print(f"\n{study_table(study)}\n\nStudy folder: {study}")
+            print(f"\n{study_table(study)}\n\nIts report: python -m chaos_seg.report {study}")
 
 
 if __name__ == "__main__":

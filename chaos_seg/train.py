@@ -26,6 +26,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.manifest import recorded_run
+from chaos_seg.reporting.runs import flat
 from chaos_seg.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -195,8 +196,8 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
 
 def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
     """Raise UserError unless the run in the folder `run` was made with these settings and on this data."""
-    saved = _flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
-    for key, asked in _flat(asdict(config)).items():
+    saved = flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
+    for key, asked in flat(asdict(config)).items():
         if repr(saved.get(key)) != repr(asked) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
             raise UserError(
                 f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
@@ -208,13 +209,6 @@ def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
             f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
             f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
         )
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from chaos_seg.errors import UserError
+from chaos_seg.files import read_csv
+from chaos_seg.report import write_report
 from chaos_seg.reporting.study_view import progress, study_table
 
 TINY = (
@@ -61,7 +65,7 @@ def test_progress_and_table_are_read_from_the_run_folders(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_stopped_study_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "study_demo"
     last = study / "iou_seed0" / "checkpoints" / "last.ckpt"
     process = subprocess.Popen(
@@ -80,6 +84,27 @@ def test_stopped_study_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     assert second["status"] == "finished" and second["resumed"] == 1
     table = said[said.rindex("dice_seed0") :]
     assert table.splitlines()[1].startswith("iou_seed0") and "Not finished" not in said
+
+    write_report(study, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    write_report(study, study / "report")  # elsewhere, again: nothing in it but what the runs say
+    assert (study / "report" / "report.html").read_text() == page
+    assert "SYNTHETIC" in page and "Not finished" not in page and page.count("data:image/png") == 2 * 3
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page) and "http" not in re.sub(r'"data:[^"]*"', "", page)
+    assert str(tmp_path / "outputs") not in re.sub(r"<td>Data</td>.*", "", page)  # no path but that of the data
+    rows = read_csv(study / "report" / "tables" / "patients_test.csv")
+    test = json.loads((study / "dice_seed0" / "summary.json").read_text())["averages"]["volume_dice"]["test"]
+    assert rows[0]["Patient id"] == "dice, Volume Dice" and float(rows[0]["Average"] or "nan") == pytest.approx(
+        test, nan_ok=True
+    )
+    (study / "iou_seed0" / "manifest.json").write_text(json.dumps({**second, "status": "running"}))
+    write_report(study, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Not finished, and left out:</b> iou_seed0" in page and "One loss alone" in page
+    (study / "iou_seed0" / "manifest.json").write_text(json.dumps(second))
+    with pytest.raises(UserError, match="found no finished run"):
+        write_report(tmp_path, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
     code, said = finish(tmp_path, "epochs=60")
     assert code == 1 and "the run is finished with 40 epochs, this command asks for 60" in said
@@ -101,7 +126,7 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
 def test_two_processes_at_once_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert finish(tmp_path, "epochs=1", "name=serial")[0] == 0
     code, said = finish(tmp_path, "epochs=1", "name=both", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    assert code == 0 and "Study folder: outputs/both" in said
+    assert code == 0 and "Its report: python -m chaos_seg.report outputs/both" in said
     for table in ("per_patient.csv", "per_slice.csv", "challenge.csv"):
         for run in ("dice_seed0", "iou_seed0"):
             serial, both = (tmp_path / "outputs" / name / run / table for name in ("serial", "both"))

@@ -152,6 +152,17 @@ def patients_needed(pairs: int, alpha: float = 0.05) -> int:
     return next(n for n in count(1) if pairs * smallest_p(n) <= alpha)
 
 
+def too_few(n: int, pairs: int, alpha: float = 0.05) -> str | None:
+    """That n patients can not show a difference, whatever their scores, and how many could; None when they can."""
+    if pairs * smallest_p(n) <= alpha:
+        return None
+    family = f", {_p(min(1.0, pairs * smallest_p(n)))} after Holm over {pairs} pairs" if pairs > 1 else ""
+    return (
+        f"{n} patient{'s' if n > 1 else ''} can not show a difference between losses at {100 * alpha:g} %: the "
+        f"smallest possible p is {_p(smallest_p(n))}{family}; it takes {patients_needed(pairs, alpha)} patients."
+    )
+
+
 def sentence(
     pair: PairComparison, score: str = "Dice", higher_is_better: bool = True, alpha: float = 0.05, decimals: int = 3
 ) -> str:
@@ -177,12 +188,7 @@ def sentence(
     p = f"p {_p(pair.p)}" + (f", {_p(pair.holm_p)}{family}" if pair.pairs > 1 else "")
     level = f"{100 * alpha:g} %"
     if pair.smallest_holm_p > alpha:
-        least = f"{_p(pair.smallest_p)}" + (f", {_p(pair.smallest_holm_p)}{family}" if pair.pairs > 1 else "")
-        return (
-            f"{patients} can not show a difference between {pair.first} and {pair.second} at {level}: the smallest "
-            f"possible p is {least}; it takes {patients_needed(pair.pairs, alpha)} patients. Seen in these "
-            f"patients alone: {effect}; {p}."
-        )
+        return f"{effect}; {p}: {patients} {'are' if n > 1 else 'is'} too few to tell."
     if pair.holm_p > alpha:
         return f"{effect}; {p}: no difference shown at {level}, which does not make the losses equal."
     return f"{effect}; {p}: {up if higher_is_better else down} is better at {level}."

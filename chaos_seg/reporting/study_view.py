@@ -30,7 +30,7 @@ def study_table(study: Path) -> str:
             dice = read_json(run / "summary.json")["averages"]["volume_dice"]
             told = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
         lines.append(f"{run.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {told}")
-    if unfinished := [run.name for run in _runs(study) if status(run) != "finished"]:
+    if unfinished := [run.name for run, found in study_runs(study).items() if found != "finished"]:
         lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
     return "\n".join(lines)
 
@@ -46,6 +46,11 @@ class StudyProgress(Callback):
     def on_job_start(self, config: DictConfig, *, task_function: Any, **rest: Any) -> None:
         total = prod(len(str(values).split(",")) for values in config.hydra.sweeper.params.values())
         log.info("%s: %s", config.hydra.runtime.output_dir, progress(Path(config.hydra.sweep.dir), total))
+
+
+def study_runs(study: Path) -> dict[Path, str]:
+    """The run folders of a study with what their manifests say: running, finished or failed."""
+    return {run: _manifest(run)["status"] for run in _runs(study)}
 
 
 def _runs(study: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from chaos_seg.evaluation.statistics import (
     sentence,
     signed_rank_p,
     smallest_p,
+    too_few,
 )
 
 # Hollander and Wolfe's depression scores of 9 patients, the example of R's wilcox.test.
@@ -183,15 +184,21 @@ def test_seven_patients_can_tell_three_losses_apart_and_the_better_one_is_named(
 
 def test_four_patients_can_not_tell_and_the_sentence_says_so() -> None:
     pair = compare_pairs(paired(bce=[0.9, 0.8, 0.7, 0.6], dice=[0.92, 0.84, 0.76, 0.68], focal=[0.0] * 4))[0]
+    assert too_few(4, 3) == (
+        "4 patients can not show a difference between losses at 5 %: the smallest possible p is 0.125, 0.375 after "
+        "Holm over 3 pairs; it takes 7 patients."
+    )
     assert sentence(pair) == (
-        "4 patients can not show a difference between bce and dice at 5 %: the smallest possible p is 0.125, 0.375 "
-        "after Holm over 3 pairs; it takes 7 patients. Seen in these patients alone: Dice is higher under dice than "
-        "under bce by 0.050 in the median (87.5 % interval 0.020 to 0.080, the widest that 4 patients give; higher "
-        "under dice for 4 of 4 patients); p 0.125, 0.375 after Holm over 3 pairs."
+        "Dice is higher under dice than under bce by 0.050 in the median (87.5 % interval 0.020 to 0.080, the widest "
+        "that 4 patients give; higher under dice for 4 of 4 patients); p 0.125, 0.375 after Holm over 3 pairs: "
+        "4 patients are too few to tell."
     )
     one = sentence(compare_pairs(paired(bce=[0.9], dice=[0.8]))[0])
-    assert one.startswith("1 patient can not") and "it takes 6 patients" in one and "no interval" in one
-    assert "Holm" not in one
+    assert "no interval" in one and "Holm" not in one and one.endswith("1 patient is too few to tell.")
+    assert too_few(1, 1) == (
+        "1 patient can not show a difference between losses at 5 %: the smallest possible p is 1; it takes 6 patients."
+    )
+    assert too_few(6, 1) is None and too_few(7, 3) is None and too_few(6, 3) is not None
 
 
 def test_enough_patients_without_a_difference() -> None:
@@ -212,7 +219,7 @@ def test_the_better_loss_is_named_when_most_patients_do_not_differ() -> None:
 def test_the_verdict_goes_by_holm_not_by_the_pair_alone() -> None:
     zeros, six, seven = [0.0] * 7, [0.01 * k for k in range(1, 7)], [0.01 * k for k in (-1, 2, 3, 4, 5, 6, 7)]
     few = compare_pairs(paired(bce=zeros[:6], dice=six, focal=zeros[:6]))[0]
-    assert few.p == few.smallest_p == 1 / 32 and sentence(few).startswith("6 patients can not show")
+    assert few.p == few.smallest_p == 1 / 32 and sentence(few).endswith("6 patients are too few to tell.")
     enough = compare_pairs(paired(bce=zeros, dice=seven, focal=zeros))[0]
     assert enough.p == 1 / 32 and sentence(enough).endswith(
         "p 0.0312, 0.0938 after Holm over 3 pairs: no difference shown at 5 %, which does not make the losses equal."

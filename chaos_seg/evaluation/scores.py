@@ -1,7 +1,7 @@
-"""Per-patient tables: from counted slices and whole masks to rows, and rows in the layout of study and challenge."""
+"""A patient's scores, from counted slices and whole masks, and their averages."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,14 +14,9 @@ from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.evaluation.surface import hd95_mm, surface_dice
 
 SURFACE_TOLERANCE_MM = 3.0
-SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
-# What the study's layout shows of a row, line by line.
-LINES = {
-    "volume_dice": "Volume Dice",
-    "slice_dice": "Slice-mean Dice",
-    "precision": "Precision",
-    "recall": "Recall",
-}
+# What is averaged: fields of PatientScore and of ChallengeScore.
+STUDY_METRICS = ("volume_dice", "slice_dice", "accuracy", "precision", "recall")
+CHALLENGE_METRICS = ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score", "hd95_mm", "surface_dice")
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
     much as its 15 training patients.
     """
     result = {}
-    for name in LINES:
+    for name in STUDY_METRICS:
         by_side = {
             side: mean_defined(np.array([getattr(s, name) for s in scores if s.side == side]))
             for side in dict.fromkeys(s.side for s in scores)
@@ -85,44 +80,6 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
 def as_rows(scores: Sequence[PatientScore], synthetic: bool) -> list[dict[str, Any]]:
     """Rows of per_patient.csv; their last column says whether the patient is a phantom."""
     return [{**asdict(s), "synthetic": synthetic} for s in scores]
-
-
-def study_tables(scores: Sequence[PatientScore], synthetic: bool) -> str:
-    """One table for each side in the study's layout: patients across, their average last; then both averages."""
-    means = averages(scores)
-    titles = {"train": "Train data", "val": "Validation data", "test": "Test data"}
-    parts = [SYNTHETIC] if synthetic else []
-    for side in dict.fromkeys(s.side for s in scores):
-        rows = [s for s in scores if s.side == side]
-        width = max(6, *(len(s.patient) + 1 for s in rows))
-        lines = [titles.get(side, side), _line("Patient id", [s.patient for s in rows], width, "Average")]
-        for name, label in LINES.items():
-            values = [_number(getattr(s, name)) for s in rows]
-            lines.append(_line(label, values, width, _number(means[name][side])))
-        empty = sum(s.both_empty for s in rows)
-        lines.append(_line("Both-empty slices", [str(s.both_empty) for s in rows], width, f"{empty} in all"))
-        parts.append("\n".join(lines))
-    total = [f"{'':<20}{'over patients':>16}{'of split means':>16}"]
-    for name, label in LINES.items():
-        total.append(f"{'Mean ' + label:<20}{_number(means[name]['patients']):>16}{_number(means[name]['sides']):>16}")
-    parts.append("\n".join(total))
-    parts.append(
-        "Volume Dice pools a patient's slices; slice-mean Dice averages over slices and leaves out those whose "
-        "true and predicted\nmasks are both empty. '-' is a score that is 0/0; averages leave it out."
-    )
-    return "\n\n".join(parts)
-
-
-# Metrics of ChallengeScore: heading and decimals in tables.
-CHALLENGE = {
-    "dice": ("DICE", 3),
-    "ravd_percent": ("RAVD %", 2),
-    "assd_mm": ("ASSD mm", 2),
-    "mssd_mm": ("MSSD mm", 1),
-    "score": ("score", 1),
-    "hd95_mm": ("HD95 mm", 2),
-    "surface_dice": ("surf. Dice", 3),
-}
 
 
 @dataclass(frozen=True)
@@ -191,47 +148,9 @@ def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, 
         masks: {
             side: {
                 name: mean_defined(np.array([getattr(s, name) for s in scores if (s.masks, s.side) == (masks, side)]))
-                for name in CHALLENGE
+                for name in CHALLENGE_METRICS
             }
             for side in dict.fromkeys(s.side for s in scores)
         }
         for masks in dict.fromkeys(s.masks for s in scores)
     }
-
-
-def challenge_table(scores: Sequence[ChallengeScore]) -> str:
-    """The means of challenge_averages(), a line for each side and choice of masks."""
-    shown = {name: told for name, told in CHALLENGE.items() if any(not np.isnan(getattr(s, name)) for s in scores)}
-    head = "".join(f"{heading:>11}" for heading, _ in shown.values())
-    lines = [f"{'CHAOS metrics, means':<28}{head}"]
-    for masks, sides in challenge_averages(scores).items():
-        for side, means in sides.items():
-            numbers = (
-                "-" if np.isnan(means[name]) else f"{means[name]:.{decimals}f}" for name, (_, decimals) in shown.items()
-            )
-            lines.append(f"{side + ', ' + masks:<28}" + "".join(f"{number:>11}" for number in numbers))
-    return "\n".join(lines)
-
-
-def comparison_table(runs: Mapping[str, Mapping[str, Mapping[str, float]]], synthetic: bool) -> str:
-    """Runs line by line, each with its averages() of volume and slice-mean Dice."""
-    width = max(len("Run"), *(len(name) for name in runs)) + 2
-    columns = ("train", "val", "test", "patients", "sides")
-    head = f"{'Run':<{width}}" + "".join(f"{c:>10}" for c in ("train", "val", "test", "patients", "splits"))
-    parts = [SYNTHETIC] if synthetic else []
-    for score_name in ("volume_dice", "slice_dice"):
-        lines = [f"{LINES[score_name]}, mean over the patients of each side", head]
-        for name, means in runs.items():
-            values = [means[score_name].get(column, float("nan")) for column in columns]
-            lines.append(f"{name:<{width}}" + "".join(f"{_number(v):>10}" for v in values))
-        parts.append("\n".join(lines))
-    parts.append("patients: mean over all patients; splits: mean of the three side means, as in the study.")
-    return "\n\n".join(parts)
-
-
-def _line(label: str, values: Sequence[str], width: int, average: str) -> str:
-    return f"{label:<20}" + "".join(f"{value:>{width}}" for value in values) + f"{average:>12}"
-
-
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.3f}"

@@ -4,14 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chaos_seg.evaluation.tables import (
+from chaos_seg.evaluation.scores import (
     averages,
     challenge_averages,
     challenge_scores,
-    challenge_table,
-    comparison_table,
     patient_score,
-    study_tables,
 )
 
 COUNTS = np.array([[0, 0, 0, 100], [10, 0, 10, 80], [30, 10, 0, 60], [0, 0, 0, 100]])
@@ -48,33 +45,11 @@ def test_averages_of_the_study_are_its_published_ones() -> None:
     assert round(means["sides"], 3) == 0.935 and round(means["patients"], 3) == 0.949
 
 
-def test_study_layout() -> None:
-    text = study_tables(study_scores(), synthetic=False)
-    lines = text.splitlines()
-    assert lines[0] == "Train data" and lines[1].split() == [
-        "Patient",
-        "id",
-        *(f"train{k}" for k in range(15)),
-        "Average",
-    ]
-    assert lines[2].split() == ["Volume", "Dice", *(f"{v:.3f}" for v in STUDY["train"]), "0.963"]
-    assert "Validation data" in lines and "Test data" in lines and "SYNTHETIC" not in text
-    assert study_tables(study_scores(), synthetic=True).startswith("SYNTHETIC phantom data")
-
-
-def test_undefined_scores_show_as_a_dash_and_stay_out_of_averages() -> None:
+def test_undefined_scores_stay_out_of_averages() -> None:
     empty = patient_score("9", "test", np.array([[0, 0, 0, 5]]))
     assert math.isnan(empty.volume_dice) and empty.both_empty == 1
     scores = [patient_score("7", "test", COUNTS), empty]
     assert averages(scores)["volume_dice"]["test"] == pytest.approx(0.8)
-    assert [line.split()[-3:] for line in study_tables(scores, False).splitlines()[2:3]] == [["0.800", "-", "0.800"]]
-
-
-def test_comparison_has_a_line_a_run() -> None:
-    means = averages(study_scores())
-    text = comparison_table({"0_bce": means, "1_dice": means}, synthetic=True)
-    assert text.startswith("SYNTHETIC")
-    assert "1_dice       0.963     0.898     0.944     0.949     0.935" in text
 
 
 def test_challenge_with_and_without_what_hangs_apart() -> None:
@@ -92,10 +67,7 @@ def test_challenge_with_and_without_what_hangs_apart() -> None:
     means = challenge_averages([whole, largest, *missed])
     assert means["as predicted"]["test"]["mssd_mm"] == whole.mssd_mm  # no distance to nothing
     assert means["largest component"]["test"]["score"] == 50  # but no points for it either
-    lines = challenge_table([whole, largest, *missed]).splitlines()
-    assert math.isnan(whole.hd95_mm) and math.isnan(whole.surface_dice)  # and no column for them:
-    assert lines[0].split()[-5:] == ["ASSD", "mm", "MSSD", "mm", "score"]
-    assert lines[2].split() == ["test,", "largest", "component", "0.500", "50.00", "0.00", "0.0", "50.0"]
+    assert math.isnan(whole.hd95_mm) and math.isnan(whole.surface_dice)
 
 
 def test_monai_measures_stand_beside_the_challenges() -> None:
@@ -107,4 +79,3 @@ def test_monai_measures_stand_beside_the_challenges() -> None:
     whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=True)
     assert whole.hd95_mm > 20 and whole.surface_dice == pytest.approx(2 / 3, abs=0.02)
     assert (largest.hd95_mm, largest.surface_dice) == (0, 1)
-    assert "HD95 mm" in challenge_table([whole, largest])

@@ -1,0 +1,48 @@
+"""The report of a study, from its run folders alone: python -m chaos_seg.report outputs/study_demo
+
+Writes <study>/report/report.html, one page that needs nothing else, and tables/*.csv and *.tex beside it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.files import write_bytes
+from chaos_seg.reporting.report_page import report
+from chaos_seg.reporting.runs import read_runs
+from chaos_seg.reporting.study_view import study_runs
+from chaos_seg.reporting.tables import write_tables
+
+
+def write_report(study: Path, output: Path) -> Path:
+    """Write the report of the finished runs in the folder `study`; returns the page.
+
+    Raises:
+        UserError: no finished run, or runs that can't be compared.
+    """
+    runs = study_runs(study)
+    finished = [run for run, status in runs.items() if status == "finished"]
+    if not finished:
+        raise UserError(f"{study}: expected the folder of a study, found no finished run in it; name another.")
+    page, tables = report(study.resolve().name, read_runs(finished), [run.name for run in runs if run not in finished])
+    write_tables(tables, output / "tables")
+    write_bytes(output / "report.html", page.encode())
+    return output / "report.html"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m chaos_seg.report", description="The report of a study.")
+    parser.add_argument("study", type=Path, help="folder with the run folders of a study or a sweep")
+    parser.add_argument("--output", type=Path, help="folder of report.html and tables/ (default: STUDY/report)")
+    given = parser.parse_args()
+    try:
+        print(f"Report: {write_report(given.study, given.output or given.study / 'report')}")
+    except UserError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(str(unusable_file(error) or error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""What the reference study printed, and each of its settings against those of a run: stated, assumed or changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chaos_seg.reporting.tables import Column, Table
+
+# "Average dice score for all patients", by loss.
+LOSS_AVERAGES = {"bce": 0.908, "dice": 0.928, "iou": 0.933}
+# The averages of its tables of patients; it does not say of which loss. Its own digits give 0.963 and 0.8985 for the
+# first two; the last, "total average", is the mean of the three.
+AVERAGES = {"train": 0.965, "val": 0.899, "test": 0.944, "splits": 0.936}
+PATIENTS = {
+    "train": {
+        "30": 0.963,
+        "28": 0.959,
+        "24": 0.950,
+        "27": 0.964,
+        "8": 0.952,
+        "22": 0.980,
+        "23": 0.965,
+        "21": 0.945,
+        "10": 0.977,
+        "6": 0.960,
+        "2": 0.969,
+        "14": 0.951,
+        "19": 0.965,
+        "18": 0.972,
+        "1": 0.973,
+    },
+    "val": {"16": 0.867, "25": 0.845, "5": 0.939, "26": 0.943},
+    "test": {"29": 0.944},
+}
+# Slices of the labelled CHAOS CT patients: an id alone could be anyone's.
+SLICES = {
+    "1": 96,
+    "2": 81,
+    "5": 95,
+    "6": 88,
+    "8": 123,
+    "10": 110,
+    "14": 95,
+    "16": 91,
+    "18": 111,
+    "19": 90,
+    "21": 257,
+    "22": 101,
+    "23": 240,
+    "24": 123,
+    "25": 235,
+    "26": 114,
+    "27": 242,
+    "28": 102,
+    "29": 214,
+    "30": 266,
+}
+
+
+def published_patients(slices: Mapping[str, int]) -> dict[str, float]:
+    """The study's Dice of those patients, given by id with their number of slices, that are CHAOS's."""
+    printed = {patient: dice for side in PATIENTS.values() for patient, dice in side.items()}
+    return {patient: printed[patient] for patient, n in slices.items() if SLICES.get(patient) == n}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of the study.
+
+    `stated` is what it says, None when it is silent. `keys` are ours in config.yaml, whose values `same` must be for
+    it to be as stated; `here` tells them as a format, or without keys what the program does. `why` is the reason of an
+    assumption or of a change that is always there; for one that a configuration made, what it does.
+    """
+
+    name: str
+    stated: str | None
+    why: str
+    keys: tuple[str, ...] = ()
+    same: tuple[Any, ...] = ()
+    here: str = "{}"
+
+
+SETTINGS = (
+    Setting(
+        "Patients", "20 labelled CT patients of CHAOS", "Scores of other patients can not be compared with the study's."
+    ),
+    Setting(
+        "Split",
+        "15 train, 4 validation, 1 test, by patient",
+        "Another split trains and tests on other patients.",
+        tuple(
+            f"data.split.{key}" for key in ("method", "train", "val", "test", "val_patients", "test_patients", "folds")
+        ),
+        ("lists", *(list(PATIENTS[side]) for side in ("train", "val", "test")), None, None, None),
+    ),
+    Setting("Order of slices", "sorted() file names", "", here="natural order of file names, the same for CHAOS"),
+    Setting("Hounsfield units", "apply_modality_lut", "", here="rescale slope and intercept of each file"),
+    Setting(
+        "Normalisation",
+        "division by 1400",
+        "Another window shows other tissues in more or fewer shades.",
+        ("transform.level_hu", "transform.width_hu"),
+        (0.0, 2800.0),
+        "window at level {:g} HU, {:g} HU wide, to [-1, 1]",
+    ),
+    Setting(
+        "Range", "[-1, +1]", "", here="clipped to [-1, 1]: metal and CHAOS's corner pixels reach 49,944 HU before it"
+    ),
+    Setting(
+        "Rotation",
+        "rotation_range=5, fill_mode='nearest'",
+        "More rotation is more augmentation.",
+        ("transform.rotation_deg",),
+        (5.0,),
+        "uniform in +-{:g} degrees, border repeated",
+    ),
+    Setting(
+        "Rotation of masks",
+        None,
+        "The study shows no call for masks; a mask that stays behind its image would teach wrong outlines.",
+        here="with their image, nearest neighbour",
+    ),
+    Setting("Masks", "boolean", "", here="any nonzero value is liver"),
+    Setting(
+        "Image size",
+        "512 x 512 x 1",
+        "A smaller image costs less time and memory; outlines are found on coarser pixels, scores are at full size.",
+        ("image_size",),
+        (512,),
+        "{0} x {0} x 1",
+    ),
+    Setting("Network", "U-Net, base 8", "More filters see more, and cost more.", ("model.base",), (8,), "base {}"),
+    Setting("Depth", None, "The usual U-Net (Ronneberger et al., 2015).", ("model.depth",), here="{} levels"),
+    Setting(
+        "Upsampling", None, "It is deterministic on a GPU; bilinear is not.", here="transposed convolution, stride 2"
+    ),
+    Setting(
+        "Initial weights", None, "Soft losses get going sooner than with torch's default.", here="He et al. (2015)"
+    ),
+    Setting("Batch normalisation", "batch_norm = True", "", here="after each convolution"),
+    Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("model.dropout",), (0.2,)),
+    Setting("Place of dropout", None, "There the U-Net's paper has it.", here="the end of the contracting path"),
+    Setting("Loss", "binary cross-entropy, Dice, IoU", "A loss of another kind.", ("loss.name",), ()),
+    Setting("Smoothing of Dice and IoU loss", None, "It keeps them defined where there is no liver.", ("loss.smooth",)),
+    Setting(
+        "Pooling of Dice and IoU loss",
+        None,
+        "A slice without liver has almost no gradient by itself.",
+        here="over the pixels of the batch",
+    ),
+    Setting("Optimiser", "Adam", "", here="Adam, betas 0.9 and 0.999 as in Keras and torch"),
+    Setting(
+        "Learning rate",
+        "1e-5",
+        "A larger rate learns in fewer epochs, and may end elsewhere.",
+        ("learning_rate",),
+        (1e-5,),
+    ),
+    Setting(
+        "Batch size",
+        "8",
+        "Other steps, and losses pooled over other batches.",
+        ("batch_size",),
+        (8,),
+    ),
+    Setting("Epochs", "400", "Fewer epochs take less time and may end too early.", ("epochs",), (400,)),
+    Setting("Order of training", None, "A new order each epoch is the usual way.", here="shuffled each epoch"),
+    Setting("Seed", None, "The study does not name one.", ("seed",)),
+    Setting(
+        "Weights that are scored",
+        None,
+        "The study does not say which epoch; validation chooses, the test patients do not.",
+        here="the epoch with the best mean volume Dice over the validation patients",
+    ),
+    Setting(
+        "Threshold",
+        "100 of 255",
+        "Another threshold trades precision for recall.",
+        ("threshold",),
+        (100.0,),
+    ),
+    Setting(
+        "Metrics in training",
+        "binary accuracy, precision, recall, Dice",
+        "",
+        here="the same, at the threshold of the masks",
+    ),
+    Setting(
+        "Metrics are means over",
+        None,
+        "Means over batches, as Keras gives, depend on the batch size.",
+        here="patients, all slices of each pooled",
+    ),
+    Setting(
+        "Dice of a patient",
+        None,
+        "Its function's name is all there is; the two differ where slices have little liver.",
+        here="both: of the volume, and mean over slices",
+    ),
+    Setting(
+        "Average of all patients",
+        None,
+        "Its total, 0.936, is the mean of its split means; what its averages by loss are is not said.",
+        here="both: over patients, and of the split means",
+    ),
+    Setting(
+        "Framework",
+        "Keras",
+        "The same steps; random numbers and initial weights differ.",
+        here="PyTorch with Lightning",
+    ),
+)
+
+
+def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, int], synthetic: bool) -> Table:
+    """Every setting of the study with 'stated', 'assumed' or 'changed', and why.
+
+    Args:
+        configs: of the runs, {"model.base": 8, ...}.
+        slices: of each patient that was scored, by id.
+        synthetic: whether the patients are phantoms.
+    """
+    rows = []
+    for setting in SETTINGS:
+        if setting.name == "Patients":
+            chaos = len(published_patients(slices)) == len(SLICES) == len(slices) and not synthetic
+            here = "the same" if chaos else f"{len(slices)} {'synthetic phantoms' if synthetic else 'other patients'}"
+            mark = "stated" if chaos else "changed"
+        elif setting.keys:
+            found = [tuple(config.get(key) for key in setting.keys) for config in configs]
+            here = "; ".join(dict.fromkeys(told for values in found if (told := _told(setting, values)))) or "none"
+            as_stated = all(values == setting.same for values in found)
+            if setting.name == "Loss":
+                as_stated = all(values[0] in LOSS_AVERAGES for values in found)
+            mark = "assumed" if setting.stated is None else "stated" if as_stated else "changed"
+        else:
+            here = setting.here
+            mark = "assumed" if setting.stated is None else "changed" if setting.why else "stated"
+        rows.append([setting.name, setting.stated, here, mark, "" if mark == "stated" else setting.why])
+    columns = [Column(title) for title in ("Setting", "Study", "Here", "Mark", "Why, or what it does")]
+    note = "Stated: as the study says. Assumed: the study is silent. Changed: otherwise than it says."
+    return Table("deviations", "Settings of the reference study, and of this one", columns, rows, note)
+
+
+def _told(setting: Setting, values: Sequence[Any]) -> str:
+    if setting.name != "Split":
+        return "" if values[0] is None else setting.here.format(*values)
+    known = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
+    return ", ".join(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())

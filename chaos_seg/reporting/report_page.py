@@ -1,0 +1,151 @@
+"""The report of a study: one page that stands beside the paper, and its tables as files, from the run folders alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chaos_seg.data.splits import SIDES
+from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
+from chaos_seg.evaluation.statistics import RESAMPLES
+from chaos_seg.reporting import figures
+from chaos_seg.reporting.comparison import (
+    challenge_table,
+    means_table,
+    metrics_table,
+    pairs_table,
+    study_tables,
+    threshold_table,
+)
+from chaos_seg.reporting.page import data_uri, drawn, render
+from chaos_seg.reporting.reference import deviations_table
+from chaos_seg.reporting.runs import Run, by_arm
+from chaos_seg.reporting.tables import Column, Table
+
+EXAMPLES = ("best", "median", "worst")
+
+
+def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[str, list[Table]]:
+    """The page of a study, and its tables.
+
+    Args:
+        name: of the study.
+        runs: the finished ones.
+        unfinished: the names of the others.
+    """
+    arms = by_arm(runs)
+    synthetic = any(run.summary["synthetic"] for run in runs)
+    sides = [side for side in SIDES if any(run.patients(side) for run in runs)]
+    last = sides[-1]
+    pairs, sentences = pairs_table(runs, last, "volume_dice")
+    tables: dict[str, list[Table]] = {
+        "means": [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")],
+        "pairs": [pairs] if pairs else [],
+        "patients": study_tables(
+            {arm: [row for run in members for row in run.scores] for arm, members in arms.items()},
+            ("volume_dice", "slice_dice"),
+            synthetic,
+        ),
+        "metrics": [metrics_table(runs)],
+        "challenge": [
+            challenge_table({arm: [row for run in members for row in run.challenge] for arm, members in arms.items()})
+        ],
+        "thresholds": [threshold_table(runs)],
+        "deviations": [
+            deviations_table(
+                [run.config for run in runs], {row.patient: row.slices for run in runs for row in run.scores}, synthetic
+            )
+        ],
+        "runs": [runs_table(runs)],
+    }
+    curves = {
+        "loss": figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"),
+        "accuracy": figures.curve_figure(arms, {"accuracy": ""}, "Binary accuracy", "accuracy"),
+        "metrics": figures.curve_figure(
+            arms,
+            {"dice": "Dice, ", "precision": "precision, ", "recall": "recall, "},
+            "Score, mean over patients",
+            "dice",
+        ),
+    }
+    pictures = {
+        "volume_dice": figures.dice_figure(arms, "volume_dice", "Volume Dice"),
+        "slice_dice": figures.dice_figure(arms, "slice_dice", "Slice-mean Dice"),
+        **curves,
+        "positions": figures.position_figure(arms, last, runs[0].summary["far_mm"]),
+        "thresholds": figures.threshold_figure(arms, last),
+    }
+    page = render(
+        "report.html",
+        name=name,
+        runs=runs,
+        arms=arms,
+        unfinished=unfinished,
+        synthetic=synthetic,
+        sides=sides,
+        last=last,
+        patients={side: len({p for run in runs for p in run.patients(side)}) for side in sides},
+        tables=tables,
+        sentences=sentences,
+        pictures={key: drawn(figure) for key, figure in pictures.items()},
+        examples={arm: {kind: example(members, kind) for kind in EXAMPLES} for arm, members in arms.items()},
+        same=common_facts(runs),
+        resamples=RESAMPLES,
+        tolerance_mm=SURFACE_TOLERANCE_MM,
+        monai=sorted({str(run.summary["monai"]) for run in runs if run.summary["monai"]}),
+    )
+    return page, [table for listed in tables.values() for table in listed]
+
+
+def example(runs: Sequence[Run], kind: str) -> dict[str, Any] | None:
+    """The best, median or worst slice of an arm: of the runs' own ones, which it is of, and its picture."""
+    found = sorted(
+        ((run.summary["slices"][kind]["dice"], run.folder.name, run) for run in runs if kind in run.summary["slices"]),
+        key=lambda one: one[:2],
+    )
+    if not found:
+        return None
+    _, _, run = found[{"best": -1, "median": len(found) // 2, "worst": 0}[kind]]
+    picture = (run.folder / "figures" / f"slice_{kind}.png").read_bytes()
+    return {"run": run.folder.name, "picture": data_uri(picture, "png"), **run.summary["slices"][kind]}
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """What each run was: its seed and fold, epochs and seconds."""
+    rows = [
+        [
+            *(run.folder.name, run.arm, run.seed, run.config.get("data.split.fold")),
+            *(len(run.epochs), run.summary["epoch"] + 1),
+            sum(float(row["train/seconds"]) for row in run.epochs) / 60,
+            *(run.manifest["device"], run.manifest["resumed"]),
+        ]
+        for run in runs
+    ]
+    titles = ("Run", "Loss", "seed", "fold", "epochs", "best epoch")
+    columns = [*map(Column, titles), Column("training min", 1), Column("device"), Column("resumed")]
+    return Table("runs", "Runs", columns, rows, "Training min: training steps alone, all epochs.")
+
+
+def common_facts(runs: Sequence[Run]) -> Mapping[str, str]:
+    """What the runs' manifests say: all the values that occur, most often one."""
+
+    def told(values: Sequence[Any]) -> str:
+        return "; ".join(dict.fromkeys(str(value) for value in values))
+
+    manifests = [run.manifest for run in runs]
+    commits = [
+        f"{m['git_commit'] or 'an installed package'}{', with uncommitted changes' if m['git_changed'] else ''}"
+        for m in manifests
+    ]
+    return {
+        "Data": told([m["data"]["root"] for m in manifests]),
+        "Data fingerprint": told([run.summary["data_fingerprint"] for run in runs]),
+        "Audit of the data": told([_audit(m["data"]["audit"]) for m in manifests]),
+        "Commit": told(commits),
+        "CPU threads": told([m["cpu_threads"] for m in manifests]),
+        "Versions": told([", ".join(f"{name} {number}" for name, number in m["versions"].items()) for m in manifests]),
+    }
+
+
+def _audit(found: Mapping[str, int] | str) -> str:
+    if isinstance(found, str):
+        return found
+    return "no error" + "".join(f", {n} {level}{'s' if n > 1 else ''}" for level, n in found.items())

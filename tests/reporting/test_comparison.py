@@ -1,0 +1,187 @@
+"""What stands side by side: made by hand from scores, and read from folders of real runs."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chaos_seg.config import TrainConfig
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, patient_score
+from chaos_seg.files import read_json, write_json
+from chaos_seg.reporting import reference
+from chaos_seg.reporting.comparison import (
+    challenge_table,
+    means_table,
+    metrics_table,
+    pairs_table,
+    run_tables,
+    study_tables,
+    threshold_table,
+)
+from chaos_seg.reporting.reference import SLICES, deviations_table
+from chaos_seg.reporting.runs import Run, arm_names, flat, paired, read_runs
+from chaos_seg.reporting.tables import Table
+from chaos_seg.train import train
+
+BLANK = patient_score("0", "train", np.array([[10, 0, 10, 80], [0, 0, 0, 100]]))
+
+
+def scored(side: str, dice: dict[str, float]) -> list[PatientScore]:
+    return [
+        replace(BLANK, patient=patient, side=side, slices=SLICES.get(patient, 7), volume_dice=value, slice_dice=value)
+        for patient, value in dice.items()
+    ]
+
+
+def run(loss: str, scores: list[PatientScore], seed: int = 0, fold: int | None = None, synthetic: bool = False) -> Run:
+    config = {"loss.name": loss, "seed": seed, "data.split.fold": fold}
+    summary = {"synthetic": synthetic, "threshold": 100}
+    return Run(Path(f"{loss}_{seed}_{fold}"), loss, config, {}, summary, scores, [])
+
+
+def test_the_study_layout_has_its_printed_numbers_below_for_chaos_patients_alone() -> None:
+    scores = [row for side, dice in reference.PATIENTS.items() for row in scored(side, dice)]
+    train_table, val_table, test_table = study_tables({"iou": scores}, ["volume_dice"], synthetic=False)
+    assert [column.title for column in train_table.columns] == [
+        "Patient id",
+        *["30", "28", "24", "27", "8", "22", "23", "21", "10", "6", "2", "14", "19", "18", "1"],
+        "Average",
+    ]
+    ours, printed = train_table.rows
+    assert ours[1:-1] == printed[1:-1] and printed[-1] == 0.965 and ours[-1] == pytest.approx(0.963, abs=5e-4)
+    assert val_table.rows[1] == ["study, published", 0.867, 0.845, 0.939, 0.943, 0.899]
+    assert test_table.rows[1] == ["study, published", 0.944, 0.944]
+    # Phantoms, and a patient of the same number who is someone else's, have no published Dice.
+    assert all(len(table.rows) == 1 for table in study_tables({"iou": scores}, ["volume_dice"], synthetic=True))
+    other = [replace(row, slices=50) for row in scores]
+    assert all(len(table.rows) == 1 for table in study_tables({"iou": other}, ["volume_dice"], synthetic=False))
+
+
+def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
+    runs = [
+        run("bce", [*scored("train", {"a": 0.9}), *scored("test", {"b": 0.5, "c": 0.8})], seed=0, fold=0),
+        run("bce", [*scored("train", {"a": 0.7}), *scored("test", {"b": 0.7, "c": 0.8})], seed=1, fold=0),
+        run("bce", [*scored("train", {"b": 1.0}), *scored("test", {"a": 0.6})], seed=0, fold=1),
+    ]
+    table = means_table(runs, "volume_dice")
+    row = dict(zip([column.title for column in table.columns], table.rows[0], strict=True))
+    assert row["runs"] == 3 and row["n"] == 3
+    assert row["train"] == pytest.approx((0.8 + 1.0) / 2) and row["test"] == pytest.approx((0.6 + 0.8 + 0.6) / 3)
+    a, b, c = (0.9 + 0.7 + 0.6) / 3, (0.5 + 0.7 + 1.0) / 3, 0.8
+    assert row["patients"] == pytest.approx((a + b + c) / 3)
+    assert row["splits"] == pytest.approx((0.9 + 2 / 3) / 2)
+    assert row["test from"] <= row["test"] <= row["to"] and row["study"] == 0.908
+    assert table.rows[-1][0] == "study's tables" and "study" not in [
+        column.title for column in means_table([run("bce", runs[0].scores, synthetic=True)], "volume_dice").columns
+    ]
+
+
+def test_undefined_scores_are_dashes_and_left_out_of_means() -> None:
+    scores = scored("test", {"a": 0.8, "b": math.nan})
+    (table,) = study_tables({"bce": scores}, ["volume_dice"], synthetic=True)
+    assert table.cells() == [["Volume Dice", "0.800", "–", "0.800"]]
+    assert "–" in run_tables("bce", scores, [], synthetic=True)
+
+
+def test_pairs_say_when_patients_are_too_few_and_who_is_left_out() -> None:
+    def pairs(bce: dict[str, float], iou: dict[str, float]) -> tuple[Table | None, list[str]]:
+        return pairs_table([run("bce", scored("test", bce)), run("iou", scored("test", iou))], "test", "volume_dice")
+
+    many = {str(k): 0.9 + k / 1000 for k in range(8)}
+    better = {patient: dice + 0.01 for patient, dice in many.items()}
+    table, told = pairs(many, better)
+    assert table is not None and table.rows[0][:3] == ["bce - iou", 8, pytest.approx(-0.01)]
+    assert table.rows[0][-4:] == ["0 of 8", 2 / 2**8, 2 / 2**8, 2 / 2**8]
+    assert len(told) == 1 and told[0].endswith("iou is better at 5 %.")
+    _, told = pairs(many, {**better, "3": math.nan})
+    assert told[-1] == "Patient 3 is left out: no score is defined under iou."
+    few = dict(list(many.items())[:2])
+    table, told = pairs(few, few)
+    assert table is not None and told[0].startswith("2 patients can not show a difference")
+    table, told = pairs(few, many)
+    assert table is None and "finish those runs" in told[0]
+    assert pairs_table([run("bce", scored("test", few))], "test", "volume_dice")[0] is None
+
+
+def test_challenge_table_has_columns_for_what_was_measured() -> None:
+    rows = [
+        ChallengeScore("a", "test", masks, 0.9, 5.0, 1.0, 20.0, 70.0, math.nan, math.nan)
+        for masks in ("as predicted", "largest component")
+    ]
+    table = challenge_table({"bce": rows})
+    assert [column.title for column in table.columns][3:] == ["DICE", "RAVD %", "ASSD mm", "MSSD mm", "score"]
+    assert [row[:3] for row in table.rows] == [["bce", "test", "as predicted"], ["bce", "test", "largest component"]]
+    with_monai = challenge_table({"bce": [replace(rows[0], hd95_mm=3.0, surface_dice=0.8)]})
+    assert [column.title for column in with_monai.columns][-2:] == ["HD95 mm", "surface Dice 3 mm"]
+
+
+def test_arms_are_named_by_what_differs() -> None:
+    bce = {"loss.name": "bce", "seed": 0, "learning_rate": 1e-3, "trainer.devices": 1}
+    dice = {"loss.name": "dice", "loss.smooth": 1.0, "seed": 0, "learning_rate": 1e-3}
+    assert arm_names([bce, dice]) == ["bce", "dice"]  # an option of one loss is no difference
+    assert arm_names([bce, {**bce, "seed": 1, "data.split.fold": 2, "trainer.devices": 2}]) == ["bce", "bce"]
+    assert arm_names([bce, {**bce, "learning_rate": 0.1}]) == ["bce, learning_rate=0.001", "bce, learning_rate=0.1"]
+    assert arm_names([bce, dice, {**dice, "loss.smooth": 2.0}]) == [
+        "bce",
+        "dice, loss.smooth=1.0",
+        "dice, loss.smooth=2.0",
+    ]
+
+
+def test_each_setting_of_the_study_is_stated_assumed_or_changed(configure: Callable[..., TrainConfig]) -> None:
+    def marks(*overrides: str, slices: dict[str, int] = SLICES) -> dict[str, str]:
+        config = flat(asdict(configure("image_size=512", "model.base=8", "model.depth=4", "batch_size=8", *overrides)))
+        table = deviations_table([config], slices, synthetic=False)
+        return {row[0]: row[3] for row in table.rows}
+
+    ids = {side: f"data.split.{side}=[{','.join(members)}]" for side, members in reference.PATIENTS.items()}
+    letter = marks("learning_rate=1e-5", "epochs=400", *ids.values())
+    assert {name for name, mark in letter.items() if mark == "changed"} == {"Framework"}
+    assert letter["Seed"] == letter["Weights that are scored"] == letter["Depth"] == "assumed"
+    other = marks("learning_rate=1e-4", "epochs=400", "transform=soft_tissue", *ids.values(), slices={"29": 3})
+    assert {name for name, mark in other.items() if mark == "changed"} == {
+        *("Framework", "Learning rate", "Normalisation", "Patients"),
+    }
+
+
+def test_published_numbers_are_the_studys() -> None:
+    """Its averages follow from its tables, within its rounding; see the module."""
+    means = {side: float(np.mean(list(dice.values()))) for side, dice in reference.PATIENTS.items()}
+    assert means == pytest.approx({side: reference.AVERAGES[side] for side in means}, abs=0.0025)
+    assert np.mean([reference.AVERAGES[side] for side in means]) == pytest.approx(
+        reference.AVERAGES["splits"], abs=5e-4
+    )
+    assert sum(SLICES.values()) == 2874 and set(SLICES) == {p for side in reference.PATIENTS.values() for p in side}
+
+
+def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    folders = [tmp_path / "bce_seed0", tmp_path / "iou_seed0"]
+    for folder in folders:
+        train(configure("epochs=1", f"loss={folder.name[:3]}"), folder)
+    runs = read_runs(folders)
+    assert [one.arm for one in runs] == ["bce", "iou"]
+    for one in runs:
+        by_patient = {row.patient: row for row in one.scores}
+        assert one.summary["averages"]["volume_dice"]["test"] == pytest.approx(by_patient["4"].volume_dice, nan_ok=True)
+        assert one.patients("train") == ["1", "2"] and len(one.slices["3"]) == 7
+        assert one.levels["4"].sum() == 7 * 32 * 32
+    assert paired(runs, "val", "ravd_percent").patients == ("3",) and len(metrics_table(runs).rows) == 6
+    table = threshold_table(runs)
+    for row, one in zip(table.rows, runs, strict=True):
+        assert row[1] == 100 and row[2] == pytest.approx(
+            {r.patient: r for r in one.scores}["4"].volume_dice, nan_ok=True
+        )
+
+    write_json(folders[1] / "summary.json", {**read_json(folders[1] / "summary.json"), "data_fingerprint": "other"})
+    with pytest.raises(UserError, match="expected runs on the same data"):
+        read_runs(folders)
+    table_path = folders[0] / "challenge.csv"
+    table_path.write_text(table_path.read_text().replace("hd95_mm", "other", 1))
+    with pytest.raises(UserError, match="expected the column hd95_mm"):
+        read_runs(folders[:1])
+    with pytest.raises(UserError, match="expected a finished run"):
+        read_runs([tmp_path])
