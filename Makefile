@@ -3,16 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-DEMO := outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+DEMO := demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
 .PHONY: demo test lint format clean
 
 demo: $(READY)
-	$(BIN)/python -m chaos_seg.train --multirun experiment=demo loss=bce,dice,iou hydra.sweep.dir=$(DEMO)
-	$(BIN)/python -m chaos_seg.compare $(DEMO)/*/
+	$(BIN)/python -m chaos_seg.study study=demo name=$(DEMO) 'hydra.sweeper.params.seed="0"'
+	$(BIN)/python -m chaos_seg.compare outputs/$(DEMO)/*_seed*/
 	@echo
-	@echo "Figures:      $(DEMO)/*/figures/"
-	@echo "Look further: $(BIN)/tensorboard --logdir $(DEMO)"
+	@$(BIN)/python -m chaos_seg.report outputs/$(DEMO)
+	@echo "Look further: $(BIN)/tensorboard --logdir outputs/$(DEMO)"
 
 test: $(READY)
 	$(BIN)/python -m pytest

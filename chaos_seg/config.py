@@ -221,6 +221,27 @@ class EvaluateConfig:
             _expect_threshold(self.threshold)
 
 
+@dataclass
+class SubmitConfig:
+    """What `python -m chaos_seg.submit` takes; conf/submit.yaml says what each is for."""
+
+    run: str
+    output: str
+    checkpoint: str
+    threshold: float | None
+    largest_component: bool
+    root: str | None
+    store: str | None
+    device: str
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        _expect(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+        if self.threshold is not None:
+            _expect_threshold(self.threshold)
+
+
 def _expect(holds: bool, key: str, value: object, expected: str) -> None:
     if not holds:
         raise UserError(f"{key}={value}: expected {expected}; correct this setting.")

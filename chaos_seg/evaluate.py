@@ -223,21 +223,30 @@ def _draw_example(
     return {"patient": volume.patient, "side": side, "slice": rank + 1, "slices": volume.slices, "dice": dice}
 
 
+def trained_config(run: Path, root: str | None, store: str | None) -> TrainConfig:
+    """The settings of the run in the folder `run`, with another place of the data where one is given.
+
+    Raises:
+        UserError: not the folder of a run.
+    """
+    missing = [name for name in ("config.yaml", "split.json", "manifest.json") if not (run / name).is_file()]
+    if missing:
+        raise UserError(f"{run}: expected the folder of a run, found no {', '.join(missing)} in it; name a run.")
+    trained = checked(TrainConfig, OmegaConf.load(run / "config.yaml"))
+    trained.data.store = str(store or trained.data.store)
+    if root is not None:
+        trained.data.root, trained.data.phantom = root, None
+    return trained
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")
 @plain_errors
 def main(cfg: DictConfig) -> None:
     config = checked(EvaluateConfig, cfg)
     run = Path(config.run)
-    missing = [name for name in ("config.yaml", "split.json", "manifest.json") if not (run / name).is_file()]
-    if missing:
-        raise UserError(f"{run}: expected the folder of a run, found no {', '.join(missing)} in it; name a run.")
-    trained = checked(TrainConfig, OmegaConf.load(run / "config.yaml"))
-    store = Path(config.store or trained.data.store)
-    trained.data.store = str(store)
-    if config.root is not None:
-        trained.data.root, trained.data.phantom = config.root, None
+    trained = trained_config(run, config.root, config.store)
     split = Split(**{side: tuple(patients) for side, patients in read_json(run / "split.json").items()})
-    volumes = {v.patient: v for v in open_patients(store, trained.data.tree(), split.patients)}
+    volumes = {v.patient: v for v in open_patients(Path(trained.data.store), trained.data.tree(), split.patients)}
     manifest, found = read_json(run / "manifest.json"), fingerprint(volumes.values())
     other = {
         f"data with fingerprint {found[:12]}": found != manifest["data"]["fingerprint"],

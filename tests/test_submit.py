@@ -1,0 +1,108 @@
+"""Masks for the challenge's test patients, from the command to the zip."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chaos_seg.checkpoints import load_segmenter
+from chaos_seg.config import TrainConfig
+from chaos_seg.data.store import open_patients
+from chaos_seg.evaluation.masks import largest_component
+from chaos_seg.prediction import Predictor, chosen_device
+from chaos_seg.submit import EXPECTED, completeness, faults, results_folder, write_masks
+from chaos_seg.train import train
+
+
+def read_back(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
+
+
+def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random((4, 6, 5)) > 0.5
+    folder = tmp_path / "Results"
+    write_masks(folder, mask)
+    assert faults(folder, mask) == [] and (read_back(folder) == mask * 255).all()
+    other = mask.copy()
+    other[2] = ~other[2]
+    assert faults(folder, other) == [f"{folder / 'img002.png'}: expected the mask of this slice, found another"]
+    assert len(faults(folder, mask[::-1])) == 4  # the wrong order
+    assert "expected 8 bit, (5, 6), found mode L, (6, 5)" in faults(folder, mask.transpose(0, 2, 1))[0]
+    Image.fromarray(mask[1].astype(np.uint8)).save(folder / "img001.png")
+    assert "img001.png: expected 0 and 255 alone" in faults(folder, mask)[0]
+    (folder / "img001.png").write_bytes(b"no picture")
+    assert "img001.png: expected a PNG" in faults(folder, mask)[0]
+    (folder / "img001.png").rename(folder / "img009.png")
+    (told,) = faults(folder, mask)
+    assert told.startswith(f"{folder}: expected 4 files, img000.png to img003.png, found 4; ")
+    assert told.endswith("img001.png is missing, img009.png is none of them")
+    assert "found 0; img000.png is missing" in faults(tmp_path / "nothing", mask)[0]
+
+
+def test_the_challenges_patients_are_counted() -> None:
+    assert len(EXPECTED) == 20 and completeness(EXPECTED) == []
+    assert completeness([*EXPECTED[1:], "99"]) == [
+        "1 of the challenge's 20 patients are missing: 3",
+        "not the challenge's: 99",
+    ]
+
+
+def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    """The predictor gives the masks that evaluate wrote, whatever its batch size; two of one model are that model."""
+    config = configure("epochs=3", "image_size=16", "threshold=60")
+    train(config, tmp_path / "run")
+    segmenter, _ = load_segmenter(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    (volume,) = open_patients(Path(config.data.store), Path(str(config.data.root)), ["4"])
+    slices = [volume.hu(rank) for rank in range(volume.slices)]
+    written = read_back(tmp_path / "run" / "predictions" / "4")
+    assert written.any()
+    for predictor in (
+        Predictor([segmenter], chosen_device("cpu"), 1),
+        Predictor([segmenter], chosen_device("auto"), 5),
+        Predictor([segmenter, segmenter], chosen_device("cpu"), 8),
+    ):
+        assert (predictor.mask(slices, 60) * 255 == written).mean() > 0.9999  # sums in another order
+
+
+@pytest.mark.slow
+def test_a_submission_from_the_command_to_the_zip(
+    configure: Callable[..., TrainConfig], phantom_root: Path, tmp_path: Path
+) -> None:
+    config = configure("epochs=2")
+    train(config, tmp_path / "run")
+    tree = tmp_path / "tree"
+    source = sorted((phantom_root / "Train_Sets" / "CT").iterdir())
+    for k, patient in enumerate(EXPECTED):  # as in the challenge, without masks
+        place = tree / "Test_Sets" / "CT" / patient / "DICOM_anon"
+        shutil.copytree(source[k % len(source)] / "DICOM_anon", place)
+
+    def submit(*overrides: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "chaos_seg.submit", f"run={tmp_path / 'run'}", f"root={tree}", "device=cpu"]
+        done = subprocess.run([*command, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = submit("output=whole", "largest_component=true")
+    assert code == 0 and "Submission: whole.zip" in said, said
+    with zipfile.ZipFile(tmp_path / "whole.zip") as packed:
+        names = packed.namelist()
+    assert sorted(names) == sorted(
+        f"Task2/CT/{patient}/Results/img{rank:03d}.png" for patient in EXPECTED for rank in range(7)
+    )
+    found = read_back(results_folder(tmp_path / "whole", "3")) > 0
+    assert (largest_component(found) == found).all()
+
+    code, said = submit("output=whole")
+    assert code == 1 and "expected a new folder" in said
+    shutil.rmtree(tree / "Test_Sets" / "CT" / "40")
+    code, said = submit("output=lacking")
+    assert code == 1 and "1 of the challenge's 20 patients are missing: 40" in said and "Traceback" not in said
+    assert not (tmp_path / "lacking.zip").exists() and len(read_back(results_folder(tmp_path / "lacking", "39"))) == 7
+    code, said = submit("output=x", "root=" + str(phantom_root))
+    assert code == 1 and "expected Test_Sets/CT/<id>/DICOM_anon below it, found none" in said
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
