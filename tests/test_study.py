@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from chaos_seg.config import CONF_DIR
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
 from chaos_seg.report import write_report
@@ -123,11 +125,33 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_give_the_numbers_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("plugin", "launcher"),
+    [
+        ("hydra_joblib_launcher", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")),
+        ("hydra_submitit_launcher", ("hydra/launcher=submitit_local",)),
+        ("hydra_ray_launcher", ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")),
+    ],
+)
+def test_processes_at_once_give_the_numbers_of_one(plugin: str, launcher: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}")
     assert finish(tmp_path, "epochs=1", "name=serial")[0] == 0
-    code, said = finish(tmp_path, "epochs=1", "name=both", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    assert code == 0 and "Its report: python -m chaos_seg.report outputs/both" in said
+    code, said = finish(tmp_path, "epochs=1", "name=both", *launcher)
+    assert code == 0 and "Its report: python -m chaos_seg.report outputs/both" in said, said
+    assert [line.split()[1] for line in said.splitlines() if line.startswith(("dice_seed0 ", "iou_seed0 "))] == [
+        "finished"
+    ] * 2
     for table in ("per_patient.csv", "per_slice.csv", "challenge.csv"):
         for run in ("dice_seed0", "iou_seed0"):
             serial, both = (tmp_path / "outputs" / name / run / table for name in ("serial", "both"))
             assert serial.read_bytes() == both.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "plugin"), [("slurm", "hydra_submitit_launcher"), ("cluster", "hydra_ray_launcher")])
+def test_the_launchers_for_clusters_compose(name: str, plugin: str) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}")
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        launcher = compose(
+            "study", overrides=["study=demo", f"hydra/launcher={name}"], return_hydra_config=True
+        ).hydra.launcher
+    assert launcher.gpus_per_node == 1 if name == "slurm" else launcher.ray.remote.num_gpus == 1
