@@ -242,6 +242,47 @@ class SubmitConfig:
             _expect_threshold(self.threshold)
 
 
+@dataclass
+class PostprocessConfig:
+    largest_component: bool
+    fill_holes: bool
+
+
+@dataclass
+class TtaConfig:
+    rotations_deg: list[float]
+
+
+@dataclass
+class PredictConfig:
+    """What `python -m chaos_seg.predict` takes; conf/predict.yaml says what each is for."""
+
+    ckpt: Any  # a path or a list of paths
+    input: str
+    output: str
+    series: str | None
+    formats: list[str]
+    threshold: float | None
+    device: str
+    batch_size: int
+    postprocess: PostprocessConfig
+    tta: TtaConfig
+
+    def __post_init__(self) -> None:
+        known = ("png", "challenge", "nifti", "dicom_seg")
+        _expect(bool(self.formats) and set(self.formats) <= set(known), "formats", self.formats, f"some of {known}")
+        _expect(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+        _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
+        if self.threshold is not None:
+            _expect_threshold(self.threshold)
+
+    def checkpoints(self) -> list[str]:
+        """The paths of the models."""
+        given = [self.ckpt] if isinstance(self.ckpt, str) else list(self.ckpt or [])
+        _expect(bool(given) and all(isinstance(path, str) for path in given), "ckpt", self.ckpt, "a path or a list")
+        return given
+
+
 def _expect(holds: bool, key: str, value: object, expected: str) -> None:
     if not holds:
         raise UserError(f"{key}={value}: expected {expected}; correct this setting.")

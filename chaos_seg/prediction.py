@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import cv2
 import numpy as np
 import torch
 
@@ -31,30 +32,56 @@ def chosen_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Predictor:
-    """One trained model, or the mean of several; each prepares its input as it was trained."""
+    """One trained model, or the mean of several; each prepares its input as it was trained.
+
+    `rotations_deg` are the angles at which each slice is seen (test-time augmentation), turned back and averaged.
+    """
 
     segmenters: Sequence[Segmenter]
     device: torch.device
     batch_size: int = 8
+    rotations_deg: Sequence[float] = (0.0,)
 
     def __post_init__(self) -> None:
         for segmenter in self.segmenters:
             segmenter.to(self.device).eval()
 
     @torch.inference_mode()
-    def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The probability of liver, float32 (rows, columns), of each slice of HU (rows, columns)."""
+    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Of each slice of HU (rows, columns), the probability of liver by each model at each angle.
+
+        Yields:
+            float32 (models * angles, rows, columns).
+        """
         left = iter(slices)
         while batch := list(islice(left, self.batch_size)):
-            total: list[np.ndarray] = [np.zeros(hu.shape, np.float32) for hu in batch]
-            for segmenter in self.segmenters:
-                size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
-                images = np.stack([resize_image(window(hu, level, width), (size, size)) for hu in batch])
-                logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))
-                for sum_, found in zip(total, logits[:, 0].float().sigmoid().cpu().numpy(), strict=True):
-                    sum_ += resize_image(found, sum_.shape)
-            yield from (sum_ / len(self.segmenters) for sum_ in total)
+            found = [
+                self._seen_by(segmenter, batch, angle) for segmenter in self.segmenters for angle in self.rotations_deg
+            ]
+            for number, hu in enumerate(batch):
+                yield np.stack([resize_image(one[number], hu.shape) for one in found])
+
+    def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The mean of passes(): float32 (rows, columns) for each slice."""
+        for found in self.passes(slices):
+            yield found.mean(axis=0)
 
     def mask(self, slices: Iterable[np.ndarray], threshold: float) -> np.ndarray:
         """Liver where 255 * probability is above the threshold, bool (slices, rows, columns)."""
         return np.stack([probability * 255 > threshold for probability in self.probabilities(slices)])
+
+    def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
+        size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
+        images = np.stack([resize_image(window(hu, level, width), (size, size)) for hu in batch])
+        if angle:
+            images = np.stack([_turned(image, angle, cv2.BORDER_REPLICATE) for image in images])
+        logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))
+        found: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
+        return np.stack([_turned(one, -angle, cv2.BORDER_CONSTANT) for one in found]) if angle else found
+
+
+def _turned(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
+    """An image (size, size) turned about its centre, bilinear."""
+    size = len(image)
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 1.0)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)

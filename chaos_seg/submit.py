@@ -23,6 +23,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluate import trained_config
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.files import atomic_file
+from chaos_seg.formats.png import write_png
 from chaos_seg.prediction import Predictor, chosen_device
 
 log = logging.getLogger(__name__)
@@ -33,13 +34,6 @@ EXPECTED = [*("3", "4", "7", "9", "11", "12", "13", "15", "17", "20"), *(str(num
 
 def results_folder(submission: Path, patient: str) -> Path:
     return submission / "Task2" / "CT" / patient / "Results"
-
-
-def write_masks(folder: Path, mask: np.ndarray) -> None:
-    """img000.png, img001.png, ... in `folder`: 8-bit, 255 where `mask` (slices, rows, columns) is true."""
-    folder.mkdir(parents=True)
-    for rank, plane in enumerate(mask):
-        Image.fromarray(plane.astype(np.uint8) * 255).save(folder / f"img{rank:03d}.png")
 
 
 def faults(folder: Path, mask: np.ndarray) -> list[str]:
@@ -111,7 +105,7 @@ def main(cfg: DictConfig) -> None:
         if config.largest_component:
             mask = largest_component(mask)
         folder = results_folder(partial, volume.patient)
-        write_masks(folder, mask)
+        write_png(mask, folder)
         found += faults(folder, mask)
         log.info(
             "patient %s: %d masks, %s", volume.patient, len(mask), "liver in none" if not mask.any() else "read back"

@@ -5,9 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from chaos_seg.config import CONF_DIR, TrainConfig, checked
 from chaos_seg.data.phantom import Phantom, write_phantom
@@ -65,3 +68,47 @@ def real_root() -> Path:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # small arrays: more threads only wait for each other
+
+
+@pytest.fixture
+def write_series() -> Callable[..., list[Path]]:
+    return _write_series
+
+
+def _write_series(
+    folder: Path, hu: np.ndarray, origin_mm: np.ndarray, steps_mm: np.ndarray, **tags: object
+) -> list[Path]:
+    """`hu` (slices, rows, columns) as a CT series; `steps_mm` (3, 3) are the steps to the next slice, row and column.
+
+    Keyword arguments are attributes of every slice; a callable is asked for each slice's. None removes one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spacing = np.linalg.norm(steps_mm, axis=1)
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    paths = []
+    for rank, plane in enumerate(hu):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
+        ds = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, generate_uid()
+        meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
+        ds.Modality, ds.PatientID, ds.PatientName, ds.SeriesNumber, ds.InstanceNumber = "CT", "p", "", 1, rank + 1
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.Rows, ds.Columns = plane.shape
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+        ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+        ds.PixelSpacing = [float(spacing[1]), float(spacing[2])]
+        ds.ImageOrientationPatient = [*(steps_mm[2] / spacing[2]), *(steps_mm[1] / spacing[1])]
+        ds.ImagePositionPatient = list(origin_mm + rank * steps_mm[0])
+        ds.PixelData = (plane + 1024).astype("<i2").tobytes()
+        for keyword, value in tags.items():
+            found = value(rank) if callable(value) else value
+            if found is None:
+                delattr(ds, keyword)
+            else:
+                setattr(ds, keyword, found)
+        paths.append(folder / f"slice_{(rank * 7919) % 1009:04d}.dcm")  # names in no order
+        ds.save_as(paths[-1], enforce_file_format=True)
+    return paths

@@ -15,8 +15,9 @@ from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.store import open_patients
 from chaos_seg.evaluation.masks import largest_component
+from chaos_seg.formats.png import write_png
 from chaos_seg.prediction import Predictor, chosen_device
-from chaos_seg.submit import EXPECTED, completeness, faults, results_folder, write_masks
+from chaos_seg.submit import EXPECTED, completeness, faults, results_folder
 from chaos_seg.train import train
 
 
@@ -27,7 +28,7 @@ def read_back(folder: Path) -> np.ndarray:
 def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((4, 6, 5)) > 0.5
     folder = tmp_path / "Results"
-    write_masks(folder, mask)
+    write_png(mask, folder)
     assert faults(folder, mask) == [] and (read_back(folder) == mask * 255).all()
     other = mask.copy()
     other[2] = ~other[2]

@@ -55,6 +55,17 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return result
 
 
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """A mask (slices, rows, columns) with the holes that it closes in all three dimensions, as bool.
+
+    What touches the volume's end is no hole; background is connected through faces (6 neighbours).
+    """
+    result = mask.astype(bool)
+    box = bounding_box(result)
+    result[box] = ndimage.binary_fill_holes(result[box])
+    return result
+
+
 def far_errors(
     predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float], limit_mm: float
 ) -> tuple[int, int]:

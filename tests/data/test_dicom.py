@@ -73,7 +73,7 @@ def test_what_is_no_ct_slice_is_named(dataset: pydicom.Dataset, tmp_path: Path) 
     del dataset.RescaleIntercept  # without it, air would be at 24 HU
     assert "RescaleIntercept" in said(save(dataset, tmp_path / "raw.dcm"))
     dataset.RescaleIntercept = -1024
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.80"  # JPEG-LS, which needs a codec
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.57"  # JPEG Lossless, which needs a codec
     dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8"])
     dataset["PixelData"].is_undefined_length = True
     assert "pip install python-gdcm" in said(save(dataset, tmp_path / "jpeg.dcm"))

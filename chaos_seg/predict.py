@@ -1,0 +1,196 @@
+"""From CT scans to masks that other tools open: DICOM folders, CHAOS trees and NIfTI in; PNG, NIfTI and DICOM-SEG out.
+
+python -m chaos_seg.predict ckpt=outputs/paper/<run>/checkpoints/best.ckpt input=FOLDER output=FOLDER
+"""
+
+import fcntl
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from chaos_seg.checkpoints import load_segmenter
+from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
+from chaos_seg.data.scans import Axial, Scan, find_scans
+from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.evaluation.masks import fill_holes, largest_component
+from chaos_seg.files import read_json, write_json
+from chaos_seg.formats.dicom_seg import write_dicom_seg
+from chaos_seg.formats.nifti import write_nifti
+from chaos_seg.formats.png import write_png
+from chaos_seg.prediction import Predictor, chosen_device
+
+log = logging.getLogger(__name__)
+logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
+
+
+def predict_scan(
+    scan: Scan, predictor: Predictor, threshold: float, largest: bool, holes: bool
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The mask of a scan, bool (slices, rows, columns) in its own axes, and seconds by "read" and "network"."""
+    axial, seconds = Axial.of(scan), {"read": 0.0, "network": 0.0}
+    started = time.perf_counter()
+    mask = predictor.mask(_timed(axial.slices(scan), seconds), threshold)
+    seconds["network"] = time.perf_counter() - started - seconds["read"]
+    mask = axial.back(mask)
+    if largest:
+        mask = largest_component(mask)
+    if holes:
+        mask = fill_holes(mask)
+    return np.ascontiguousarray(mask), seconds
+
+
+def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
+    while True:
+        started = time.perf_counter()
+        plane = next(slices, None)
+        seconds["read"] += time.perf_counter() - started
+        if plane is None:
+            return
+        yield plane
+
+
+def write_masks(mask: np.ndarray, scan: Scan, formats: Sequence[str], folder: Path) -> list[str]:
+    """The mask of a scan in each of `formats` below `folder`; returns what to know of them."""
+    told = []
+    for name in formats:
+        if name == "png":
+            write_png(mask, folder / "png")
+        elif name == "challenge":
+            write_png(mask, folder / "Results")
+        elif name == "nifti":
+            write_nifti(mask, scan, folder / "liver.nii.gz")
+        elif not scan.is_dicom:
+            told.append("no DICOM-SEG: the scan is not DICOM")
+        elif not mask.any():
+            told.append("no DICOM-SEG: it can not hold an empty mask")
+        else:
+            write_dicom_seg(mask, scan, folder / "liver.dcm")
+    return told
+
+
+def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, settings: dict[str, Any]) -> list[str]:
+    """Predict each scan into a folder of its own; returns the names of those that failed.
+
+    A folder appears when it is complete. One that is there with the same settings is kept.
+    """
+    output, failed = Path(config.output), []
+    for scan in tqdm(scans, "Scans", disable=None):
+        folder, partial = output / scan.name, output / f".{scan.name}.partial"
+        if (folder / "summary.json").is_file():
+            if read_json(folder / "summary.json")["settings"] == settings:
+                log.info("%s: done before", scan.name)
+                continue
+            log.error("%s: expected masks of these settings, found those of others; name another output.", folder)
+            failed.append(scan.name)
+            continue
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            mask, seconds = predict_scan(
+                scan,
+                predictor,
+                settings["threshold"],
+                config.postprocess.largest_component,
+                config.postprocess.fill_holes,
+            )
+            started = time.perf_counter()
+            told = [*scan.warnings, *write_masks(mask, scan, config.formats, partial)]
+            seconds["write"] = time.perf_counter() - started
+            pixels = mask.sum(axis=(1, 2))
+            summary = {
+                "scan": scan.name,
+                "slices": scan.shape[0],
+                "slices_with_liver": int((pixels > 0).sum()),
+                "spacing_mm": scan.spacing_mm,
+                "volume_ml": scan.volume_ml(pixels),
+                "warnings": told,
+                "seconds": {key: round(value, 2) for key, value in seconds.items()},
+                "settings": settings,
+            }
+            write_json(partial / "summary.json", summary)
+            partial.rename(folder)
+            log.info(
+                "%s: %.0f ml in %d of %d slices%s",
+                scan.name,
+                summary["volume_ml"],
+                summary["slices_with_liver"],
+                scan.shape[0],
+                "".join(f"\n  {one}" for one in told),
+            )
+        except (UserError, OSError) as error:
+            shown = error if isinstance(error, UserError) else unusable_file(error) or error
+            log.error("%s: %s", scan.name, shown)
+            failed.append(scan.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return failed
+
+
+@contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Hold an output folder against a second process.
+
+    Raises:
+        UserError: one works in it already.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"output={output}: another process is writing there; wait for it, or name another."
+            ) from None
+        yield
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="predict")
+@plain_errors
+def main(cfg: DictConfig) -> None:
+    config = checked(PredictConfig, cfg)
+    for name, package in (("nifti", "nibabel"), ("dicom_seg", "highdicom")):
+        if name in config.formats and find_spec(package) is None:
+            raise UserError(
+                f"formats: {name} needs {package}; install it with pip install -e '.[clinical]', or leave it out."
+            )
+    source, output = Path(config.input), Path(config.output)
+    if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
+        raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
+    models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
+    thresholds = {float(model.hparams["threshold"]) for model in models}
+    if config.threshold is None and len(thresholds) > 1:
+        raise UserError(
+            f"ckpt: the models were trained with thresholds {sorted(thresholds)}; choose one with threshold=."
+        )
+    settings = {
+        "checkpoints": config.checkpoints(),
+        "threshold": thresholds.pop() if config.threshold is None else config.threshold,
+        "postprocess": asdict(config.postprocess),
+        "rotations_deg": config.tta.rotations_deg,
+        "formats": list(config.formats),
+        "chaos_seg": version("chaos_seg"),
+    }
+    predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
+    with held(output):
+        scans = find_scans(source, config.series)
+        failed = predict(scans, predictor, config, json.loads(json.dumps(settings)))
+    log.info("%d of %d scans in %s. Not a medical device.", len(scans) - len(failed), len(scans), output)
+    if failed:
+        raise UserError(f"Not predicted: {', '.join(failed)}; what was done is kept, run again for the rest.")
+
+
+if __name__ == "__main__":
+    main()

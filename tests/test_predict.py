@@ -1,0 +1,192 @@
+"""From HU to masks in other tools' formats: the same points of the patient, whatever the scan's geometry."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from chaos_seg.config import TrainConfig
+from chaos_seg.data.scans import find_scans
+from chaos_seg.predict import predict_scan, write_masks
+from chaos_seg.train import train
+
+Write = Callable[..., list[Path]]
+
+
+class Bright:
+    """Stands for a model: liver is what is bright."""
+
+    def mask(self, slices: object, threshold: float) -> np.ndarray:
+        return np.stack([plane > threshold for plane in slices])  # type: ignore[attr-defined]
+
+
+def body(points: np.ndarray) -> np.ndarray:
+    """HU at points in mm (..., 3): an ellipsoid without any symmetry of the axes."""
+    inside = (((points - [7, -4, 12]) / [11, 7, 9]) ** 2).sum(-1) < 1
+    return np.where(inside | (np.abs(points - [14, 3, 16]).max(-1) < 3), 100, -100)
+
+
+def same_points(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether each point has one of the other set within 0.01 mm, and there are as many."""
+    apart = max(cKDTree(a).query(b)[0].max() for a, b in ((found, expected), (expected, found)))
+    return len(found) == len(expected) and apart < 0.01
+
+
+def nifti_points(path: Path) -> np.ndarray:
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.ReadImage(str(path))
+    assert image.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+    marked = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1]
+    return np.array([image.TransformIndexToPhysicalPoint([int(k) for k in index]) for index in marked])
+
+
+def seg_points(path: Path) -> np.ndarray:
+    """From the attributes of the standard alone (PS3.3 C.7.6.2.1.1)."""
+    ds = pydicom.dcmread(path)
+    frames = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    points = []
+    for plane, groups in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+        between_rows, between_columns = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+        rows, columns = np.nonzero(plane)
+        points.append(
+            position
+            + columns[:, None] * orientation[:3] * between_columns
+            + rows[:, None] * orientation[3:] * between_rows
+        )
+    return np.concatenate(points)
+
+
+GEOMETRIES = [
+    (signs, axes, angles)
+    for signs, axes, angles in product(
+        product((1, -1), repeat=3), ((2, 1, 0), (2, 0, 1), (0, 2, 1), (1, 2, 0)), ((0, 0, 0), (9, -14, 21))
+    )
+]
+
+
+@pytest.mark.parametrize(("signs", "axes", "angles"), GEOMETRIES)
+def test_masks_are_where_the_scan_is(
+    write_series: Write, tmp_path: Path, signs: tuple[int, ...], axes: tuple[int, ...], angles: tuple[int, ...]
+) -> None:
+    """Rows, columns and slices flipped, axial, sagittal and coronal, oblique, with three different spacings."""
+    pytest.importorskip("highdicom")
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    steps = (np.eye(3)[list(axes)] * np.array(signs)[:, None]) @ turn * np.array([2.5, 1.0, 0.7])[:, None]
+    shape = (12, 34, 48)
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    origin = np.array([7, -4, 12]) - (np.array(shape) / 2) @ steps
+    points = origin + index @ steps
+    hu = body(points)
+    write_series(tmp_path / "in", hu, origin, steps)
+    (scan,) = find_scans(tmp_path / "in")
+    mask, _ = predict_scan(scan, Bright(), 0, largest=False, holes=False)  # type: ignore[arg-type]
+    assert write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path) == []
+    expected = points[hu > 0]
+    assert len(expected) > 100 and same_points(nifti_points(tmp_path / "liver.nii.gz"), expected)
+    assert same_points(seg_points(tmp_path / "liver.dcm"), expected)
+    voxel = abs(np.linalg.det(steps))
+    assert scan.volume_ml(mask.sum(axis=(1, 2))) == pytest.approx(len(expected) * voxel / 1000)
+
+    (again,) = find_scans(tmp_path / "liver.nii.gz")  # NIfTI as input: its mask is a scan of 0 and 1
+    mask, _ = predict_scan(again, Bright(), 0.5, largest=False, holes=False)  # type: ignore[arg-type]
+    (tmp_path / "again").mkdir()
+    write_masks(mask, again, ["nifti"], tmp_path / "again")
+    assert same_points(nifti_points(tmp_path / "again" / "liver.nii.gz"), expected)
+
+
+def test_slices_after_a_gap_keep_their_places(write_series: Write, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    steps = np.array([[0, 0, -2.0], [0, 1.0, 0], [1.0, 0, 0]])
+    paths = write_series(tmp_path / "in", np.full((8, 4, 5), 100), np.zeros(3), steps)
+    for missing in (3, 4):
+        paths[missing].unlink()
+    (scan,) = find_scans(tmp_path / "in")
+    mask, _ = predict_scan(scan, Bright(), 0, largest=False, holes=False)  # type: ignore[arg-type]
+    write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path)
+    for points in (nifti_points(tmp_path / "liver.nii.gz"), seg_points(tmp_path / "liver.dcm")):
+        assert sorted(set(points[:, 2].round(3))) == [-14, -12, -10, -4, -2, 0]
+
+
+def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_path: Path) -> None:
+    hd = pytest.importorskip("highdicom")
+    steps = np.array([[0, 0, -2.0], [0, 1.0, 0], [1.0, 0, 0]])
+    hu = np.full((4, 6, 5), -100)
+    hu[1:3, 2:4, 1:3] = 50
+    paths = write_series(tmp_path / "in", hu, np.zeros(3), steps)
+    (scan,) = find_scans(tmp_path / "in")
+    write_masks(hu > 0, scan, ["dicom_seg", "png"], tmp_path)
+    seg = hd.seg.segread(tmp_path / "liver.dcm")
+    source = pydicom.dcmread(paths[0])
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
+    assert (seg.StudyInstanceUID, seg.FrameOfReferenceUID) == (source.StudyInstanceUID, source.FrameOfReferenceUID)
+    segment = seg.SegmentSequence[0]
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Liver"
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in scan.files]
+    frames = seg.get_pixels_by_source_instance(
+        uids, ignore_spatial_locations=False, assert_missing_frames_are_empty=True
+    )
+    assert (frames[..., 0] == (hu > 0)).all()
+    assert len(list((tmp_path / "png").iterdir())) == 4
+    assert write_masks(hu > 500, scan, ["dicom_seg"], tmp_path) == ["no DICOM-SEG: it can not hold an empty mask"]
+
+
+@pytest.mark.slow
+def test_the_command_as_a_user_gives_it(
+    configure: Callable[..., TrainConfig], phantom_root: Path, write_series: Write, tmp_path: Path
+) -> None:
+    pytest.importorskip("highdicom")
+    train(configure("epochs=2"), tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+
+    def predict(*overrides: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "chaos_seg.predict", f"ckpt={checkpoint}", "device=cpu", *overrides]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+        return done.returncode, done.stdout + done.stderr
+
+    before = {path: path.stat().st_mtime_ns for path in phantom_root.rglob("*")}
+    code, said = predict(f"input={phantom_root}", "output=out", "formats=[png,challenge,nifti,dicom_seg]")
+    assert code == 0 and "4 of 4 scans in out" in said, said
+    assert {path: path.stat().st_mtime_ns for path in phantom_root.rglob("*")} == before
+    for name in ("img000.png", "img006.png"):  # the masks that evaluate scored
+        ours, theirs = tmp_path / "out" / "4" / "Results" / name, tmp_path / "run" / "predictions" / "4" / name
+        assert ours.read_bytes() == theirs.read_bytes()
+    summary = json.loads((tmp_path / "out" / "4" / "summary.json").read_text())
+    assert summary["slices"] == 7 and summary["volume_ml"] >= 0
+    code, said = predict(f"input={phantom_root}", "output=out", "formats=[png,challenge,nifti,dicom_seg]")
+    assert code == 0 and said.count("done before") == 4
+    code, said = predict(f"input={phantom_root}", "output=out", "threshold=50")
+    assert code == 1 and "expected masks of these settings" in said and "Not predicted: 1, 2, 3, 4" in said
+
+    write_series(tmp_path / "two" / "good", np.zeros((3, 32, 32), int), np.zeros(3), np.diag([1.0, 1.0, 1.0])[::-1])
+    paths = write_series(
+        tmp_path / "two" / "torn",
+        np.zeros((3, 32, 32), int),
+        np.zeros(3),
+        np.diag([1.0, 1.0, 1.0])[::-1],
+        PatientID="q",
+    )
+    paths[1].write_bytes(paths[1].read_bytes()[:-500])
+    choices = ("postprocess=largest", "tta=rotate", "formats=[nifti]", "batch_size=2")
+    code, said = predict("input=two", "output=two_out", f"ckpt=[{checkpoint},{checkpoint}]", *choices)
+    assert code == 1 and "Not predicted: torn" in said and "Traceback" not in said
+    assert sorted(path.name for path in (tmp_path / "two_out").iterdir()) == [".lock", "good"]
+    for overrides, sentence in (
+        (("input=two", "output=two/out"), "expected a folder outside of the input"),
+        (("input=nowhere", "output=x"), "input=nowhere: expected a folder or a file"),
+        (("input=two", "output=x", "formats=[jpeg]"), "formats=['jpeg']: expected some of"),
+        (("input=two", "output=x", "ckpt=nothing.ckpt"), "nothing.ckpt: expected a checkpoint"),
+    ):
+        code, said = predict(*overrides)
+        assert code == 1 and sentence in said and "Traceback" not in said
