@@ -30,7 +30,7 @@ from chaos_seg.files import read_json, write_json
 from chaos_seg.formats.dicom_seg import write_dicom_seg
 from chaos_seg.formats.nifti import write_nifti
 from chaos_seg.formats.png import write_png
-from chaos_seg.prediction import Predictor, chosen_device
+from chaos_seg.prediction import PackedMask, Predictor, chosen_device
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
@@ -38,18 +38,20 @@ logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module 
 
 def predict_scan(
     scan: Scan, predictor: Predictor, threshold: float, largest: bool, holes: bool
-) -> tuple[np.ndarray, dict[str, float]]:
-    """The mask of a scan, bool (slices, rows, columns) in its own axes, and seconds by "read" and "network"."""
+) -> tuple[PackedMask, dict[str, float]]:
+    """The mask of a scan in its own axes, and seconds by "read" and "network"."""
     axial, seconds = Axial.of(scan), {"read": 0.0, "network": 0.0}
     started = time.perf_counter()
     mask = predictor.mask(_timed(axial.slices(scan), seconds), threshold)
     seconds["network"] = time.perf_counter() - started - seconds["read"]
-    mask = axial.back(mask)
+    if axial.streams and not largest and not holes:
+        return PackedMask(axial.plane_back(plane) for plane in mask), seconds
+    volume = axial.back(np.stack(mask))
     if largest:
-        mask = largest_component(mask)
+        volume = largest_component(volume)
     if holes:
-        mask = fill_holes(mask)
-    return np.ascontiguousarray(mask), seconds
+        volume = fill_holes(volume)
+    return PackedMask(volume), seconds
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
@@ -62,7 +64,7 @@ def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[
         yield plane
 
 
-def write_masks(mask: np.ndarray, scan: Scan, formats: Sequence[str], folder: Path) -> list[str]:
+def write_masks(mask: PackedMask, scan: Scan, formats: Sequence[str], folder: Path) -> list[str]:
     """The mask of a scan in each of `formats` below `folder`; returns what to know of them."""
     told = []
     for name in formats:
@@ -74,7 +76,7 @@ def write_masks(mask: np.ndarray, scan: Scan, formats: Sequence[str], folder: Pa
             write_nifti(mask, scan, folder / "liver.nii.gz")
         elif not scan.is_dicom:
             told.append("no DICOM-SEG: the scan is not DICOM")
-        elif not mask.any():
+        elif not mask.pixels().any():
             told.append("no DICOM-SEG: it can not hold an empty mask")
         else:
             write_dicom_seg(mask, scan, folder / "liver.dcm")
@@ -109,7 +111,7 @@ def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, 
             started = time.perf_counter()
             told = [*scan.warnings, *write_masks(mask, scan, config.formats, partial)]
             seconds["write"] = time.perf_counter() - started
-            pixels = mask.sum(axis=(1, 2))
+            pixels = mask.pixels()
             summary = {
                 "scan": scan.name,
                 "slices": scan.shape[0],

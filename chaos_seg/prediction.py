@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import overload
 
 import cv2
 import numpy as np
@@ -11,6 +12,34 @@ import torch
 from chaos_seg.data.transforms import resize_image, window
 from chaos_seg.errors import UserError
 from chaos_seg.segmenter import Segmenter
+
+
+class PackedMask(Sequence[np.ndarray]):
+    """A mask of any number of slices at a bit a pixel: `mask[rank]` is bool (rows, columns)."""
+
+    def __init__(self, planes: Iterable[np.ndarray]):
+        self._bits: list[np.ndarray] = []
+        self.plane_shape = (0, 0)
+        for plane in planes:
+            self.plane_shape = plane.shape
+            self._bits.append(np.packbits(plane))
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    @overload
+    def __getitem__(self, rank: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, rank: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, rank: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        if isinstance(rank, slice):
+            return [self[k] for k in range(*rank.indices(len(self)))]
+        rows, columns = self.plane_shape
+        return np.unpackbits(self._bits[rank], count=rows * columns).reshape(rows, columns).astype(bool)
+
+    def pixels(self) -> np.ndarray:
+        """How many pixels of each slice are liver, int64 (slices,)."""
+        return np.array([int(np.bitwise_count(bits).sum()) for bits in self._bits])
 
 
 def chosen_device(name: str) -> torch.device:
@@ -66,9 +95,9 @@ class Predictor:
         for found in self.passes(slices):
             yield found.mean(axis=0)
 
-    def mask(self, slices: Iterable[np.ndarray], threshold: float) -> np.ndarray:
-        """Liver where 255 * probability is above the threshold, bool (slices, rows, columns)."""
-        return np.stack([probability * 255 > threshold for probability in self.probabilities(slices)])
+    def mask(self, slices: Iterable[np.ndarray], threshold: float) -> PackedMask:
+        """Liver where 255 * probability is above the threshold."""
+        return PackedMask(probability * 255 > threshold for probability in self.probabilities(slices))
 
     def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
         size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))

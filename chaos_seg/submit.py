@@ -101,7 +101,7 @@ def main(cfg: DictConfig) -> None:
     found: list[str] = []
     volumes = open_volumes(Path(trained.data.store), folders)
     for volume in tqdm(volumes, "Predicting patients", disable=None):
-        mask = predictor.mask((volume.hu(rank) for rank in range(volume.slices)), threshold)
+        mask = np.stack(predictor.mask((volume.hu(rank) for rank in range(volume.slices)), threshold))
         if config.largest_component:
             mask = largest_component(mask)
         folder = results_folder(partial, volume.patient)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.scans import find_scans
 from chaos_seg.predict import predict_scan, write_masks
+from chaos_seg.prediction import PackedMask
 from chaos_seg.train import train
 
 Write = Callable[..., list[Path]]
@@ -24,8 +25,8 @@ Write = Callable[..., list[Path]]
 class Bright:
     """Stands for a model: liver is what is bright."""
 
-    def mask(self, slices: object, threshold: float) -> np.ndarray:
-        return np.stack([plane > threshold for plane in slices])  # type: ignore[attr-defined]
+    def mask(self, slices: Iterable[np.ndarray], threshold: float) -> PackedMask:
+        return PackedMask(plane > threshold for plane in slices)
 
 
 def body(points: np.ndarray) -> np.ndarray:
@@ -96,7 +97,7 @@ def test_masks_are_where_the_scan_is(
     assert len(expected) > 100 and same_points(nifti_points(tmp_path / "liver.nii.gz"), expected)
     assert same_points(seg_points(tmp_path / "liver.dcm"), expected)
     voxel = abs(np.linalg.det(steps))
-    assert scan.volume_ml(mask.sum(axis=(1, 2))) == pytest.approx(len(expected) * voxel / 1000)
+    assert scan.volume_ml(mask.pixels()) == pytest.approx(len(expected) * voxel / 1000)
 
     (again,) = find_scans(tmp_path / "liver.nii.gz")  # NIfTI as input: its mask is a scan of 0 and 1
     mask, _ = predict_scan(again, Bright(), 0.5, largest=False, holes=False)  # type: ignore[arg-type]
@@ -125,7 +126,7 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     hu[1:3, 2:4, 1:3] = 50
     paths = write_series(tmp_path / "in", hu, np.zeros(3), steps)
     (scan,) = find_scans(tmp_path / "in")
-    write_masks(hu > 0, scan, ["dicom_seg", "png"], tmp_path)
+    write_masks(PackedMask(hu > 0), scan, ["dicom_seg", "png"], tmp_path)
     seg = hd.seg.segread(tmp_path / "liver.dcm")
     source = pydicom.dcmread(paths[0])
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
@@ -139,7 +140,9 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     )
     assert (frames[..., 0] == (hu > 0)).all()
     assert len(list((tmp_path / "png").iterdir())) == 4
-    assert write_masks(hu > 500, scan, ["dicom_seg"], tmp_path) == ["no DICOM-SEG: it can not hold an empty mask"]
+    assert write_masks(PackedMask(hu > 500), scan, ["dicom_seg"], tmp_path) == [
+        "no DICOM-SEG: it can not hold an empty mask"
+    ]
 
 
 @pytest.mark.slow

@@ -56,19 +56,19 @@ def test_the_challenges_patients_are_counted() -> None:
 
 def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
     """The predictor gives the masks that evaluate wrote, whatever its batch size; two of one model are that model."""
-    config = configure("epochs=3", "image_size=16", "threshold=60")
+    config = configure("epochs=20", "image_size=16", "threshold=60", "transform=soft_tissue", "loss=dice")
     train(config, tmp_path / "run")
     segmenter, _ = load_segmenter(tmp_path / "run" / "checkpoints" / "best.ckpt")
     (volume,) = open_patients(Path(config.data.store), Path(str(config.data.root)), ["4"])
     slices = [volume.hu(rank) for rank in range(volume.slices)]
     written = read_back(tmp_path / "run" / "predictions" / "4")
-    assert written.any()
+    assert 0 < written.mean() < 255
     for predictor in (
         Predictor([segmenter], chosen_device("cpu"), 1),
         Predictor([segmenter], chosen_device("auto"), 5),
         Predictor([segmenter, segmenter], chosen_device("cpu"), 8),
     ):
-        assert (predictor.mask(slices, 60) * 255 == written).mean() > 0.9999  # sums in another order
+        assert (np.stack(predictor.mask(slices, 60)) * 255 == written).mean() > 0.9999  # sums in another order
 
 
 @pytest.mark.slow

@@ -362,6 +362,11 @@ class Axial:
         turned = plane.T if self.axes[1] == 2 else plane
         return np.ascontiguousarray(np.flip(turned, tuple(axis - 1 for axis in self._flipped)))
 
+    def plane_back(self, plane: np.ndarray) -> np.ndarray:
+        """An axial slice in the scan's own axes again, where it streams."""
+        turned = np.flip(plane, tuple(axis - 1 for axis in self._flipped))
+        return turned.T if self.axes[1] == 2 else turned
+
     def back(self, mask: np.ndarray) -> np.ndarray:
         """A volume of axial slices in the scan's own axes again."""
         return np.flip(mask, self._flipped).transpose(np.argsort(self.axes))

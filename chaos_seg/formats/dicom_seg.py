@@ -1,5 +1,6 @@
 """A mask as DICOM Segmentation, which a clinical viewer lays over the series it refers to."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,9 @@ _MAY_BE_EMPTY = (  # type 2 of the Patient and General Study modules
 )
 
 
-def write_dicom_seg(mask: np.ndarray, scan: Scan, path: Path) -> None:
-    """`mask` (slices, rows, columns) as a binary segment, Liver (SCT 10200004), that references the scan's slices.
+def write_dicom_seg(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path) -> None:
+    """`mask`, slices of bool (rows, columns), as a binary segment, Liver (SCT 10200004); it has a frame for each slice
+    with liver, and references that slice of the scan.
 
     Raises:
         UserError: no DICOM scan, an empty mask, which DICOM-SEG can't hold, or a source without what SEG needs.
@@ -27,7 +29,8 @@ def write_dicom_seg(mask: np.ndarray, scan: Scan, path: Path) -> None:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in scan.files]
+    ranks = [rank for rank in range(len(mask)) if mask[rank].any()]
+    sources = [pydicom.dcmread(scan.files[rank], stop_before_pixels=True) for rank in ranks]
     for source in sources:  # de-identified scans lack what every SEG must copy, be it empty
         for keyword in _MAY_BE_EMPTY:
             if keyword not in source:
@@ -54,7 +57,7 @@ def write_dicom_seg(mask: np.ndarray, scan: Scan, path: Path) -> None:
     try:
         seg = hd.seg.Segmentation(
             source_images=sources,
-            pixel_array=mask.astype(np.uint8),
+            pixel_array=np.stack([mask[rank] for rank in ranks]).astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[liver],
             series_instance_uid=hd.UID(),

@@ -1,5 +1,7 @@
 """A mask as NIfTI, whose affine puts it where the scan is."""
 
+import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,34 +9,45 @@ import numpy as np
 from chaos_seg.data.scans import Scan
 
 
-def write_nifti(mask: np.ndarray, scan: Scan, path: Path) -> None:
-    """`mask` (slices, rows, columns) as uint8 NIfTI (columns, rows, slices) in `path`, .nii.gz.
+def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path) -> None:
+    """`mask`, slices of bool (rows, columns), as uint8 NIfTI (columns, rows, slices) in `path`, .nii.gz.
 
     NIfTI has one step between slices. Where the scan's are uneven, each place of a regular grid takes the slice that is
-    nearest, if one is within half a step, and is empty otherwise.
+    nearest, if one is within half a step, and is empty otherwise. Slices are written one after the other.
     """
     import nibabel as nib
 
+    step, places = _regular(scan)
+    affine = np.eye(4)
+    affine[:3] = np.stack([scan.column_mm, scan.row_mm, step, scan.origin_mm[0]], axis=1)
+    affine[:2] *= -1  # LPS to RAS
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((scan.shape[2], scan.shape[1], len(places)))
+    header.set_sform(affine, 1)
+    header.set_qform(affine, 1, strip_shears=True)
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(1, 0)
+    header["descrip"] = b"liver, chaos_seg; not a medical device"
+    header["magic"] = b"n+1"
+    header["vox_offset"] = 352
+    empty = np.zeros(scan.shape[1:], np.uint8)
+    with gzip.GzipFile(path, "wb", compresslevel=4, mtime=0) as file:
+        file.write(header.binaryblock + bytes(4))  # no extension follows
+        for rank in places:
+            file.write((empty if rank < 0 else np.asarray(mask[rank], np.uint8)).tobytes())
+
+
+def _regular(scan: Scan) -> tuple[np.ndarray, list[int]]:
+    """The step (3,) of a regular grid over the scan, and the rank of the slice at each of its places, -1 for none."""
     first, last = scan.origin_mm[0], scan.origin_mm[-1]
     if scan.shape[0] == 1:
         normal = np.cross(scan.column_mm, scan.row_mm)
-        step, places = normal / np.linalg.norm(normal), np.zeros(1, int)
-    else:
-        along = (last - first) / np.linalg.norm(last - first)
-        distance = (scan.origin_mm - first) @ along
-        size = float(np.median(np.abs(np.diff(distance))))
-        count = round(float(np.abs(distance).max()) / size) + 1
-        step = (last - first) / (count - 1) if count > 1 else along
-        grid = np.arange(count) * np.linalg.norm(step)
-        gaps = np.abs(grid[:, None] - distance[None, :])
-        places = np.where(gaps.min(axis=1) <= size / 2 + 1e-6, gaps.argmin(axis=1), -1)
-    affine = np.eye(4)
-    affine[:3] = np.stack([scan.column_mm, scan.row_mm, step, first], axis=1)
-    affine[:2] *= -1  # LPS to RAS
-    regular = np.where((places >= 0)[:, None, None], mask[places], False)
-    image = nib.Nifti1Image(np.ascontiguousarray(regular.transpose(2, 1, 0)).astype(np.uint8), affine)
-    image.set_sform(affine, 1)
-    image.set_qform(affine, 1)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"liver, chaos_seg; not a medical device"
-    nib.save(image, path)
+        return normal / np.linalg.norm(normal), [0]
+    length = float(np.linalg.norm(last - first))
+    distance = (scan.origin_mm - first) @ (last - first) / length
+    usual = float(np.median(np.abs(np.diff(distance))))
+    count = max(round(length / usual), 1) + 1
+    gaps = np.abs(np.arange(count)[:, None] * length / (count - 1) - distance)
+    places = np.where(gaps.min(axis=1) <= usual / 2 + 1e-6, gaps.argmin(axis=1), -1)
+    return (last - first) / (count - 1), places.tolist()

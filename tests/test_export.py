@@ -1,0 +1,204 @@
+"""ONNX: the masks of torch, from a file that says by itself how to use it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+import torch
+
+from chaos_seg import export as module
+from chaos_seg.checkpoints import load_segmenter
+from chaos_seg.config import TrainConfig
+from chaos_seg.data.store import open_patients
+from chaos_seg.errors import UserError
+from chaos_seg.export import export, main, metadata, session
+from chaos_seg.prediction import Predictor, chosen_device
+from chaos_seg.segmenter import Segmenter
+from chaos_seg.train import train
+
+PATIENTS = ("1", "2", "3", "4")
+
+
+@pytest.fixture
+def onnx() -> Any:
+    pytest.importorskip("onnxruntime")
+    return pytest.importorskip("onnx")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Of a network that was never trained, alone in its folder."""
+    segmenter = Segmenter(
+        {"base": 4, "depth": 2},
+        {"name": "dice"},
+        {"image_size": 16, "level_hu": 40.0, "width_hu": 400.0},
+        1e-3,
+        threshold=127.5,
+    )
+    path = tmp_path / "run" / "best.ckpt"
+    path.parent.mkdir()
+    content = {"hyper_parameters": dict(segmenter.hparams), "state_dict": segmenter.state_dict(), "epoch": 6}
+    torch.save(content, path)
+    return path
+
+
+def masks_by_metadata_alone(model: Path, root: Path) -> dict[str, np.ndarray]:
+    """Each patient's mask, from the DICOM files and what the model says of itself, with none of our code."""
+    import onnx
+    import onnxruntime
+
+    said = {item.key: item.value for item in onnx.load(model).metadata_props}
+    size, level, width = int(said["image_size"]), float(said["level_hu"]), float(said["width_hu"])
+    runtime = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    def resized(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        if picture.shape == (rows, columns):
+            return picture
+        rule = cv2.INTER_AREA if rows < picture.shape[0] else cv2.INTER_LINEAR
+        return cv2.resize(picture, (columns, rows), interpolation=rule)
+
+    masks = {}
+    for patient in PATIENTS:
+        images, shapes = [], []
+        for path in sorted((root / "Train_Sets" / "CT" / patient / "DICOM_anon").iterdir()):
+            file = pydicom.dcmread(path)
+            hu = float(file.RescaleSlope) * file.pixel_array + float(file.RescaleIntercept)
+            hu = np.clip(np.rint(hu), -2048, 3071)
+            x = np.clip((hu - level) / (width / 2), -1, 1).astype(np.float32)
+            images.append(resized(x, size, size)[None])
+            shapes.append(hu.shape)
+        (probability,) = runtime.run(["probability"], {"image": np.stack(images)})
+        masks[patient] = np.stack(
+            [
+                255 * resized(p[0], *shape) > float(said["threshold"])
+                for p, shape in zip(probability, shapes, strict=True)
+            ]
+        )
+    return masks
+
+
+@pytest.mark.parametrize("size", [12, 80])  # slices have 32: both rules, both ways
+def test_masks_are_those_of_torch(
+    onnx: Any, size: int, configure: Callable[..., TrainConfig], phantom_root: Path, tmp_path: Path
+) -> None:
+    config = configure("epochs=10", f"image_size={size}", "threshold=90", "transform=soft_tissue")
+    train(config, tmp_path / "run")
+    checkpoint, model = tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "model.onnx"
+    export(checkpoint, model)
+    predictor = Predictor([load_segmenter(checkpoint)[0]], chosen_device("cpu"))
+    found = masks_by_metadata_alone(model, phantom_root)
+    different = pixels = liver = 0
+    for volume in open_patients(Path(config.data.store), phantom_root, PATIENTS):
+        expected = np.stack(predictor.mask([volume.hu(rank) for rank in range(volume.slices)], 90))
+        different += np.count_nonzero(found[volume.patient] != expected)
+        pixels += expected.size
+        liver += np.count_nonzero(expected)
+    assert pixels == 4 * 7 * 32 * 32 and 0.05 < liver / pixels < 0.9
+    assert different <= pixels / 100_000
+
+
+def test_any_number_of_slices_at_once(onnx: Any, checkpoint: Path, tmp_path: Path) -> None:
+    """A slice's probability is its own, whatever lies beside it."""
+    export(checkpoint, tmp_path / "model.onnx")
+    runtime = session(tmp_path / "model.onnx")
+    (given,), (made,) = runtime.get_inputs(), runtime.get_outputs()
+    assert (given.name, given.type, given.shape) == ("image", "tensor(float)", ["N", 1, 16, 16])
+    assert (made.name, made.type, made.shape) == ("probability", "tensor(float)", ["N", 1, 16, 16])
+    images = np.random.default_rng(0).uniform(-1, 1, (11, 1, 16, 16)).astype(np.float32)
+    (whole,) = runtime.run(None, {"image": images})
+    with torch.inference_mode():
+        expected = load_segmenter(checkpoint)[0](torch.from_numpy(images)).sigmoid().numpy()
+    assert np.abs(whole - expected).max() < 1e-5 and np.ptp(expected) > 0.1
+    for count in (1, 4):
+        (part,) = runtime.run(None, {"image": images[:count]})
+        assert part.shape == (count, 1, 16, 16) and np.abs(part - whole[:count]).max() < 1e-5
+
+
+def test_the_file_says_how_to_use_it(onnx: Any, checkpoint: Path, tmp_path: Path) -> None:
+    export(checkpoint, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    said = {item.key: item.value for item in model.metadata_props}
+    assert said == metadata(*load_segmenter(checkpoint))
+    numbers = {key: said[key] for key in ("image_size", "level_hu", "width_hu", "threshold", "loss", "warning")}
+    assert numbers == {
+        "image_size": "16",
+        "level_hu": "40.0",
+        "width_hu": "400.0",
+        "threshold": "127.5",
+        "loss": "dice",
+        "warning": "Not a medical device.",
+    }
+    assert said["epoch"].startswith("6 ") and "float32 (N, 1, 16, 16), values -1 to 1" in said["input"]
+    assert "clip((HU - 40.0) / 200.0, -1, 1)" in said["preprocessing"] and "RescaleIntercept" in said["preprocessing"]
+    assert "averaged over areas when it has fewer than 16 rows" in said["postprocessing"]
+    assert "255 * probability > threshold = 127.5" in said["postprocessing"]
+    content = (tmp_path / "model.onnx").read_bytes()
+    export(checkpoint, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == content
+    assert str(Path(module.__file__).parent).encode() not in content  # no paths of this machine
+
+
+def test_other_masks_than_torchs_are_not_written(
+    onnx: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    right = session
+
+    def shifted(model: bytes | Path) -> Any:
+        run = right(model).run
+        return SimpleNamespace(run=lambda *given: [np.roll(found, 1, -1) for found in run(*given)])
+
+    def undefined(model: bytes | Path) -> Any:
+        run = right(model).run
+        return SimpleNamespace(run=lambda *given: [found * np.nan for found in run(*given)])
+
+    for wrong in (shifted, undefined):
+        monkeypatch.setattr(module, "session", wrong)
+        with pytest.raises(RuntimeError, match=r"expected the masks of torch .* nothing written"):
+            export(checkpoint, checkpoint.with_suffix(".onnx"))
+        assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_what_a_user_can_mend(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    output = tmp_path / "model.onnx"
+    with pytest.raises(UserError, match=r"none.ckpt: expected a checkpoint, found no such file; name one of"):
+        export(tmp_path / "none.ckpt", output)
+    (tmp_path / "junk.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match=r"junk.ckpt: expected a checkpoint of chaos_seg, found something else"):
+        export(tmp_path / "junk.ckpt", output)
+    torch.save({"hyper_parameters": {"layers": 3}, "state_dict": {}, "epoch": 0}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"other.ckpt: .*found one of another program"):
+        export(tmp_path / "other.ckpt", output)
+    content = checkpoint.read_bytes()
+    (tmp_path / "folder.onnx").mkdir()
+    for place in (checkpoint, tmp_path / "run", tmp_path / "folder.onnx"):
+        with pytest.raises(UserError, match=r"expected a file name that ends in .onnx"):
+            export(checkpoint, place)
+    assert checkpoint.read_bytes() == content
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as when it is not installed
+    with pytest.raises(UserError, match=r"expected the packages onnx and onnxruntime.*pip install -e '.\[onnx\]'"):
+        export(checkpoint, output)
+    assert not output.exists() and not list(tmp_path.rglob(".*"))
+
+
+def test_the_command(
+    onnx: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def call(*given: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, given)])
+        main()
+
+    call(checkpoint)
+    assert capsys.readouterr().out == f"Model: {checkpoint.with_suffix('.onnx')}\n"
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.ckpt", "best.onnx"]
+    call(checkpoint, "--output", tmp_path / "elsewhere" / "liver.onnx")
+    assert (tmp_path / "elsewhere" / "liver.onnx").read_bytes() == checkpoint.with_suffix(".onnx").read_bytes()
+    for place in (".", tmp_path / "none.ckpt"):
+        with pytest.raises(SystemExit, match="expected a checkpoint, found no such file"):
+            call(place)
