@@ -233,11 +233,9 @@ class SubmitConfig:
     root: str | None
     store: str | None
     device: str
-    batch_size: int
 
     def __post_init__(self) -> None:
         _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        _expect(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
 
@@ -264,14 +262,14 @@ class PredictConfig:
     formats: list[str]
     threshold: float | None
     device: str
-    batch_size: int
+    batch_size: int | None
     postprocess: PostprocessConfig
     tta: TtaConfig
 
     def __post_init__(self) -> None:
         known = ("png", "challenge", "nifti", "dicom_seg")
         _expect(bool(self.formats) and set(self.formats) <= set(known), "formats", self.formats, f"some of {known}")
-        _expect(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+        _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
         if self.threshold is not None:
             _expect_threshold(self.threshold)

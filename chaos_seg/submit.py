@@ -95,7 +95,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"{root}: expected Test_Sets/CT/<id>/DICOM_anon below it, found none; see chaos_seg.prepare.")
     segmenter, _ = load_segmenter(Path(config.run) / "checkpoints" / f"{config.checkpoint}.ckpt")
     threshold = float(segmenter.hparams["threshold"]) if config.threshold is None else config.threshold
-    predictor = Predictor([segmenter], chosen_device(config.device), config.batch_size)
+    predictor = Predictor([segmenter], chosen_device(config.device))
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     found: list[str] = []
