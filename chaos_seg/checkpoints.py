@@ -76,4 +76,5 @@ def load_segmenter(path: Path) -> tuple[Segmenter, int]:
             f"{path}: expected the weights of a U-Net with {checkpoint['hyper_parameters']['model']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
+    segmenter.training_range = checkpoint.get("training_range")
     return segmenter.eval(), checkpoint["epoch"]

@@ -260,6 +260,7 @@ class PredictConfig:
     output: str
     series: str | None
     formats: list[str]
+    alarms: bool
     threshold: float | None
     device: str
     batch_size: int | None

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,33 +25,71 @@ from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
 from chaos_seg.data.scans import Axial, Scan, find_scans
 from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.evaluation.alarms import (
+    Fingerprint,
+    SliceAlarm,
+    TrainingRange,
+    disagreement,
+    scan_alarms,
+    slice_alarms,
+    unlike_training,
+)
 from chaos_seg.evaluation.masks import fill_holes, largest_component
-from chaos_seg.files import read_json, write_json
+from chaos_seg.files import read_json, write_bytes, write_json
 from chaos_seg.formats.dicom_seg import write_dicom_seg
 from chaos_seg.formats.nifti import write_nifti
 from chaos_seg.formats.png import write_png
 from chaos_seg.prediction import PackedMask, Predictor, chosen_device
+from chaos_seg.reporting.qc_page import qc_page, scan_section
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
 
 
-def predict_scan(
-    scan: Scan, predictor: Predictor, threshold: float, largest: bool, holes: bool
-) -> tuple[PackedMask, dict[str, float]]:
-    """The mask of a scan in its own axes, and seconds by "read" and "network"."""
-    axial, seconds = Axial.of(scan), {"read": 0.0, "network": 0.0}
+@dataclass(frozen=True)
+class Prediction:
+    """A scan's mask in its own axes, how much several passes disagree on each slice, and seconds by part."""
+
+    mask: PackedMask
+    disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
+    seconds: dict[str, float]
+
+
+def predict_scan(scan: Scan, predictor: Predictor, threshold: float, largest: bool, holes: bool) -> Prediction:
+    """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
+    axial, seconds, disagreements = Axial.of(scan), {"read": 0.0, "network": 0.0}, []
+
+    def planes() -> Iterator[np.ndarray]:
+        for passes in predictor.passes(_timed(axial.slices(scan), seconds)):
+            if len(passes) > 1:
+                disagreements.append(disagreement(passes * 255 > threshold))
+            yield passes.mean(axis=0) * 255 > threshold
+
     started = time.perf_counter()
-    mask = predictor.mask(_timed(axial.slices(scan), seconds), threshold)
+    mask = PackedMask(planes())
     seconds["network"] = time.perf_counter() - started - seconds["read"]
+    told = np.array(disagreements) if disagreements and axial.streams else None
     if axial.streams and not largest and not holes:
-        return PackedMask(axial.plane_back(plane) for plane in mask), seconds
+        return Prediction(PackedMask(axial.plane_back(plane) for plane in mask), told, seconds)
     volume = axial.back(np.stack(mask))
     if largest:
         volume = largest_component(volume)
     if holes:
         volume = fill_holes(volume)
-    return PackedMask(volume), seconds
+    return Prediction(PackedMask(volume), told, seconds)
+
+
+def alarms_of(
+    scan: Scan, found: Prediction, training: Sequence[TrainingRange | None]
+) -> tuple[list[str], list[SliceAlarm]]:
+    """What is suspicious in a scan as a whole, and its suspicious slices, worst first."""
+    if not Axial.of(scan).streams:
+        return ["no alarms for its slices: they are not axial"], []
+    mask = np.stack(found.mask)
+    fingerprint = Fingerprint.sampled(scan.hu, scan.shape[0], scan.spacing_mm)
+    unlike = dict.fromkeys(one for known in training for one in unlike_training(fingerprint, known))
+    findings = [*unlike, *scan_alarms(mask, scan.hu, scan.spacing_mm)]
+    return findings, slice_alarms(mask, scan.hu, scan.spacing_mm, found.disagreement)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
@@ -83,12 +121,21 @@ def write_masks(mask: PackedMask, scan: Scan, formats: Sequence[str], folder: Pa
     return told
 
 
+def _worst(alarms: Sequence[SliceAlarm]) -> list[str]:
+    if not alarms:
+        return []
+    first = alarms[0]
+    return [f"look at slice {first.rank + 1} first (score {first.score:.2f}): {'; '.join(first.reasons)}"]
+
+
 def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, settings: dict[str, Any]) -> list[str]:
     """Predict each scan into a folder of its own; returns the names of those that failed.
 
     A folder appears when it is complete. One that is there with the same settings is kept.
     """
     output, failed = Path(config.output), []
+    known = [one.training_range for one in predictor.segmenters]
+    training = [TrainingRange(**one) if one else None for one in known]
     for scan in tqdm(scans, "Scans", disable=None):
         folder, partial = output / scan.name, output / f".{scan.name}.partial"
         if (folder / "summary.json").is_file():
@@ -101,17 +148,13 @@ def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, 
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            mask, seconds = predict_scan(
-                scan,
-                predictor,
-                settings["threshold"],
-                config.postprocess.largest_component,
-                config.postprocess.fill_holes,
-            )
+            post = config.postprocess
+            found = predict_scan(scan, predictor, settings["threshold"], post.largest_component, post.fill_holes)
             started = time.perf_counter()
-            told = [*scan.warnings, *write_masks(mask, scan, config.formats, partial)]
-            seconds["write"] = time.perf_counter() - started
-            pixels = mask.pixels()
+            told = [*scan.warnings, *write_masks(found.mask, scan, config.formats, partial)]
+            found.seconds["write"] = time.perf_counter() - started
+            pixels = found.mask.pixels()
+            findings, alarms = alarms_of(scan, found, training) if config.alarms else ([], [])
             summary = {
                 "scan": scan.name,
                 "slices": scan.shape[0],
@@ -119,9 +162,14 @@ def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, 
                 "spacing_mm": scan.spacing_mm,
                 "volume_ml": scan.volume_ml(pixels),
                 "warnings": told,
-                "seconds": {key: round(value, 2) for key, value in seconds.items()},
+                "findings": findings,
+                "alarms": [asdict(alarm) for alarm in alarms],
+                "seconds": {key: round(value, 2) for key, value in found.seconds.items()},
                 "settings": settings,
             }
+            if config.alarms:
+                section = scan_section(scan.name, found.mask, scan.hu, summary["volume_ml"], findings, alarms)
+                write_bytes(partial / "alarms.html", qc_page([section], scan.synthetic).encode())
             write_json(partial / "summary.json", summary)
             partial.rename(folder)
             log.info(
@@ -130,7 +178,7 @@ def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, 
                 summary["volume_ml"],
                 summary["slices_with_liver"],
                 scan.shape[0],
-                "".join(f"\n  {one}" for one in told),
+                "".join(f"\n  {one}" for one in (*told, *findings, *_worst(alarms))),
             )
         except (UserError, OSError) as error:
             shown = error if isinstance(error, UserError) else unusable_file(error) or error
@@ -183,6 +231,7 @@ def main(cfg: DictConfig) -> None:
         "postprocess": asdict(config.postprocess),
         "rotations_deg": config.tta.rotations_deg,
         "formats": list(config.formats),
+        "alarms": config.alarms,
         "chaos_seg": version("chaos_seg"),
     }
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)

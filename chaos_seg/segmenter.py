@@ -74,11 +74,15 @@ class Segmenter(L.LightningModule):
         self.logit_threshold = float(np.log(threshold / (255 - threshold)))
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
+        self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, 1, H, W) of images (N, 1, H, W) in [-1, 1]."""
         logits: torch.Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
         return logits
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_range"] = self.training_range
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)

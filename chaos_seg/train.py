@@ -24,6 +24,7 @@ from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
+from chaos_seg.evaluation.alarms import Fingerprint, TrainingRange
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.manifest import recorded_run
 from chaos_seg.reporting.runs import flat
@@ -76,6 +77,11 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         threshold=config.threshold,
         seed=config.seed,
     )
+    seen = [
+        Fingerprint.sampled(volume.hu, volume.slices, volume.meta.spacing_mm)
+        for volume in datamodule.datasets["train"].volumes
+    ]
+    segmenter.training_range = asdict(TrainingRange.of(seen))
     config.data.root, config.data.store = str(root.resolve()), str(Path(config.data.store).resolve())
     data_fingerprint = fingerprint(datamodule.volumes)
     checkpoint = _resumable(config, run, data_fingerprint)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -25,8 +25,8 @@ Write = Callable[..., list[Path]]
 class Bright:
     """Stands for a model: liver is what is bright."""
 
-    def mask(self, slices: Iterable[np.ndarray], threshold: float) -> PackedMask:
-        return PackedMask(plane > threshold for plane in slices)
+    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        yield from (plane[None] / 255 for plane in slices)
 
 
 def body(points: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_masks_are_where_the_scan_is(
     hu = body(points)
     write_series(tmp_path / "in", hu, origin, steps)
     (scan,) = find_scans(tmp_path / "in")
-    mask, _ = predict_scan(scan, Bright(), 0, largest=False, holes=False)  # type: ignore[arg-type]
+    mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     assert write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path) == []
     expected = points[hu > 0]
     assert len(expected) > 100 and same_points(nifti_points(tmp_path / "liver.nii.gz"), expected)
@@ -100,7 +100,7 @@ def test_masks_are_where_the_scan_is(
     assert scan.volume_ml(mask.pixels()) == pytest.approx(len(expected) * voxel / 1000)
 
     (again,) = find_scans(tmp_path / "liver.nii.gz")  # NIfTI as input: its mask is a scan of 0 and 1
-    mask, _ = predict_scan(again, Bright(), 0.5, largest=False, holes=False)  # type: ignore[arg-type]
+    mask = predict_scan(again, Bright(), 0.5, largest=False, holes=False).mask  # type: ignore[arg-type]
     (tmp_path / "again").mkdir()
     write_masks(mask, again, ["nifti"], tmp_path / "again")
     assert same_points(nifti_points(tmp_path / "again" / "liver.nii.gz"), expected)
@@ -113,7 +113,7 @@ def test_slices_after_a_gap_keep_their_places(write_series: Write, tmp_path: Pat
     for missing in (3, 4):
         paths[missing].unlink()
     (scan,) = find_scans(tmp_path / "in")
-    mask, _ = predict_scan(scan, Bright(), 0, largest=False, holes=False)  # type: ignore[arg-type]
+    mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path)
     for points in (nifti_points(tmp_path / "liver.nii.gz"), seg_points(tmp_path / "liver.dcm")):
         assert sorted(set(points[:, 2].round(3))) == [-14, -12, -10, -4, -2, 0]
@@ -167,6 +167,9 @@ def test_the_command_as_a_user_gives_it(
         assert ours.read_bytes() == theirs.read_bytes()
     summary = json.loads((tmp_path / "out" / "4" / "summary.json").read_text())
     assert summary["slices"] == 7 and summary["volume_ml"] >= 0
+    assert not any("unlike" in one or "unknown" in one or "spacing" in one for one in summary["findings"])
+    page = (tmp_path / "out" / "4" / "alarms.html").read_text()
+    assert "SYNTHETIC" in page and all(alarm["reasons"] for alarm in summary["alarms"])
     code, said = predict(f"input={phantom_root}", "output=out", "formats=[png,challenge,nifti,dicom_seg]")
     assert code == 0 and said.count("done before") == 4
     code, said = predict(f"input={phantom_root}", "output=out", "threshold=50")

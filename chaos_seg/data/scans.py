@@ -25,7 +25,7 @@ UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
 _TAGS = [
     *("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "PatientID", "Modality", "ImageType"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    "SamplesPerPixel",
+    *("SamplesPerPixel", "SyntheticData"),
 ]
 
 
@@ -45,6 +45,7 @@ class Scan:
     column_mm: np.ndarray
     read: Callable[[int], np.ndarray]
     warnings: tuple[str, ...] = ()
+    synthetic: bool = False  # SyntheticData (0008,001C)
 
     @property
     def is_dicom(self) -> bool:
@@ -235,6 +236,7 @@ def _dicom_scan(name: str, members: Sequence[tuple[Path, pydicom.Dataset]], by_n
         column_mm=orientation[:3] * spacing[1],
         read=functools.partial(_read_dicom, files),
         warnings=(*told, *_gaps(z)),
+        synthetic=kept[0][1].get("SyntheticData") == "YES",
     )
 
 
