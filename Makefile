@@ -13,6 +13,8 @@ demo: $(READY)
 	@echo
 	@$(BIN)/python -m chaos_seg.report outputs/$(DEMO)
 	@echo "Look further: $(BIN)/tensorboard --logdir outputs/$(DEMO)"
+	@echo "Its masks:    $(BIN)/python -m chaos_seg.predict ckpt=outputs/$(DEMO)/iou_seed0/checkpoints/best.ckpt" \
+	  "input=$$(ls -d outputs/store/phantoms/*128px_seed0) output=outputs/$(DEMO)_masks"
 
 test: $(READY)
 	$(BIN)/python -m pytest
