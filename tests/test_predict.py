@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.scans import find_scans
 from chaos_seg.predict import predict_scan, write_masks
 from chaos_seg.prediction import PackedMask
@@ -143,6 +144,32 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     assert write_masks(PackedMask(hu > 500), scan, ["dicom_seg"], tmp_path) == [
         "no DICOM-SEG: it can not hold an empty mask"
     ]
+
+
+def test_set_3_is_the_same_points_in_every_format(real_root: Path, tmp_path: Path) -> None:
+    """The organisers' mask of a real scan, written and read back; expected from the attributes of its DICOM alone."""
+    pytest.importorskip("highdicom")
+    (scan,) = find_scans(real_root, "3")
+    masks = sorted((real_root / "Train_Sets" / "CT" / "3" / "Ground").iterdir())
+    mask = PackedMask(read_mask(path)[1] > 0 for path in masks)
+    expected = []
+    for file, plane in zip(scan.files, mask, strict=True):
+        ds = pydicom.dcmread(file, stop_before_pixels=True)
+        position, (along_row, along_column) = (
+            np.array(ds.ImagePositionPatient, float),
+            np.reshape(ds.ImageOrientationPatient, (2, 3)),
+        )
+        rows, columns = np.nonzero(plane)
+        between_rows, between_columns = map(float, ds.PixelSpacing)
+        steps = columns[:, None] * along_row * between_columns + rows[:, None] * along_column * between_rows
+        expected.append(position + steps.astype(float))
+    write_masks(mask, scan, ["nifti", "dicom_seg", "png"], tmp_path)
+    points = np.concatenate(expected)
+    assert scan.volume_ml(mask.pixels()) == pytest.approx(1417.49, abs=0.01)
+    assert same_points(seg_points(tmp_path / "liver.dcm"), points)
+    assert same_points(nifti_points(tmp_path / "liver.nii.gz"), points)
+    written = sorted((tmp_path / "png").iterdir())
+    assert all((read_mask(path)[1] == plane).all() for path, plane in zip(written, mask, strict=True))
 
 
 @pytest.mark.slow
