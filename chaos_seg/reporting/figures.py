@@ -162,7 +162,8 @@ def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:
         right.set_xlabel("Position in the liver, %")
         right.set_ylabel("Wrong voxels, % of the liver\n← missed      added →")
         right.bar([0], [0], facecolor="none", edgecolor=INK, hatch="////", label=f"over {far_mm:g} mm from the outline")
-        right.legend(fontsize=8)
+        right.set_ylim(top=1.3 * right.get_ylim()[1])  # room for the legend
+        right.legend(fontsize=8, ncols=2, loc="upper left")
     return figure
 
 
