@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from chaos_seg.data.splits import SIDES
-from chaos_seg.errors import UserError
+from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table
 from chaos_seg.reporting.runs import read_runs
 from chaos_seg.reporting.tables import WIDTH
@@ -18,7 +18,10 @@ def compare(folders: list[Path]) -> str:
     Raises:
         UserError: a folder without a finished run, or runs that were scored on different data.
     """
-    runs = read_runs([path for path in folders if not path.is_file()])  # a sweep has multirun.yaml beside its runs
+    # A sweep has multirun.yaml and its report beside its runs.
+    runs = read_runs([path for path in folders if path.is_dir() and path.name != "report"])
+    if not runs:
+        raise UserError(f"{folders[0]}: expected the folders of runs, found none; name some.")
     last = next(side for side in reversed(SIDES) if any(run.patients(side) for run in runs))
     tables = [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
@@ -35,6 +38,8 @@ def main() -> None:
         print(compare(parser.parse_args().runs))
     except UserError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(str(unusable_file(error) or error))
 
 
 if __name__ == "__main__":

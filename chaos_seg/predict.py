@@ -4,11 +4,12 @@ python -m chaos_seg.predict ckpt=outputs/paper/<run>/checkpoints/best.ckpt input
 """
 
 import fcntl
-import json
+import hashlib
 import logging
+import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
-from chaos_seg.data.scans import Axial, Scan, find_scans
+from chaos_seg.data.scans import Axial, FoundScan, Scan, find_scans
 from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.evaluation.alarms import (
     Fingerprint,
@@ -83,13 +84,12 @@ def alarms_of(
     scan: Scan, found: Prediction, training: Sequence[TrainingRange | None]
 ) -> tuple[list[str], list[SliceAlarm]]:
     """What is suspicious in a scan as a whole, and its suspicious slices, worst first."""
-    if not Axial.of(scan).streams:
-        return ["no alarms for its slices: they are not axial"], []
     mask = np.stack(found.mask)
-    fingerprint = Fingerprint.sampled(scan.hu, scan.shape[0], scan.spacing_mm)
+    spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
+    fingerprint = Fingerprint.sampled(scan.hu, scan.shape[0], spacing_mm)
     unlike = dict.fromkeys(one for known in training for one in unlike_training(fingerprint, known))
-    findings = [*unlike, *scan_alarms(mask, scan.hu, scan.spacing_mm)]
-    return findings, slice_alarms(mask, scan.hu, scan.spacing_mm, found.disagreement)
+    findings = [*unlike, *scan_alarms(mask, scan.hu, spacing_mm)]
+    return findings, slice_alarms(mask, scan.hu, spacing_mm, found.disagreement)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
@@ -121,72 +121,91 @@ def write_masks(mask: PackedMask, scan: Scan, formats: Sequence[str], folder: Pa
     return told
 
 
-def _worst(alarms: Sequence[SliceAlarm]) -> list[str]:
-    if not alarms:
-        return []
-    first = alarms[0]
-    return [f"look at slice {first.rank + 1} first (score {first.score:.2f}): {'; '.join(first.reasons)}"]
-
-
-def predict(scans: Sequence[Scan], predictor: Predictor, config: PredictConfig, settings: dict[str, Any]) -> list[str]:
+def predict(
+    scans: Sequence[FoundScan], predictor: Predictor, config: PredictConfig, settings: Mapping[str, Any]
+) -> list[str]:
     """Predict each scan into a folder of its own; returns the names of those that failed.
 
-    A folder appears when it is complete. One that is there with the same settings is kept.
+    A folder appears when it is complete. One that is there, of the same scan, models and settings, is kept.
     """
     output, failed = Path(config.output), []
-    known = [one.training_range for one in predictor.segmenters]
-    training = [TrainingRange(**one) if one else None for one in known]
-    for scan in tqdm(scans, "Scans", disable=None):
-        folder, partial = output / scan.name, output / f".{scan.name}.partial"
-        if (folder / "summary.json").is_file():
-            if read_json(folder / "summary.json")["settings"] == settings:
-                log.info("%s: done before", scan.name)
-                continue
-            log.error("%s: expected masks of these settings, found those of others; name another output.", folder)
-            failed.append(scan.name)
-            continue
+    for found in tqdm(scans, "Scans", disable=None):
+        folder, partial = output / found.name, output / f".{found.name}.partial"
         try:
+            if _is_done(folder, {"scan": found.identity, **settings}):
+                log.info("%s: done before", found.name)
+                continue
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            post = config.postprocess
-            found = predict_scan(scan, predictor, settings["threshold"], post.largest_component, post.fill_holes)
-            started = time.perf_counter()
-            told = [*scan.warnings, *write_masks(found.mask, scan, config.formats, partial)]
-            found.seconds["write"] = time.perf_counter() - started
-            pixels = found.mask.pixels()
-            findings, alarms = alarms_of(scan, found, training) if config.alarms else ([], [])
-            summary = {
-                "scan": scan.name,
-                "slices": scan.shape[0],
-                "slices_with_liver": int((pixels > 0).sum()),
-                "spacing_mm": scan.spacing_mm,
-                "volume_ml": scan.volume_ml(pixels),
-                "warnings": told,
-                "findings": findings,
-                "alarms": [asdict(alarm) for alarm in alarms],
-                "seconds": {key: round(value, 2) for key, value in found.seconds.items()},
-                "settings": settings,
-            }
-            if config.alarms:
-                section = scan_section(scan.name, found.mask, scan.hu, summary["volume_ml"], findings, alarms)
-                write_bytes(partial / "alarms.html", qc_page([section], scan.synthetic).encode())
-            write_json(partial / "summary.json", summary)
+            said = predict_one(found, predictor, config, settings, partial)
             partial.rename(folder)
-            log.info(
-                "%s: %.0f ml in %d of %d slices%s",
-                scan.name,
-                summary["volume_ml"],
-                summary["slices_with_liver"],
-                scan.shape[0],
-                "".join(f"\n  {one}" for one in (*told, *findings, *_worst(alarms))),
-            )
+            log.info("%s: %s", found.name, said)
         except (UserError, OSError) as error:
             shown = error if isinstance(error, UserError) else unusable_file(error) or error
-            log.error("%s: %s", scan.name, shown)
-            failed.append(scan.name)
+            log.error("%s: %s", found.name, shown)
+            failed.append(found.name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return failed
+
+
+def _is_done(folder: Path, made_of: Mapping[str, Any]) -> bool:
+    """Whether the masks in `folder` are made of just that.
+
+    Raises:
+        UserError: they are made of something else, or there is something else.
+    """
+    if not folder.exists():
+        return False
+    try:
+        before = read_json(folder / "summary.json")["made_of"]
+        other = [key for key in made_of if before.get(key) != made_of[key]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{folder}: expected a new folder, found something else there; name another output.") from None
+    if other:
+        raise UserError(
+            f"{folder}: expected the masks of this command, found those of another {', '.join(other)}; name another "
+            "output."
+        )
+    return True
+
+
+def predict_one(
+    found: FoundScan, predictor: Predictor, config: PredictConfig, settings: Mapping[str, Any], folder: Path
+) -> str:
+    """Predict a scan, write masks, alarms.html and summary.json into `folder`; returns what to say of it."""
+    scan, post = found.open(), config.postprocess
+    prediction = predict_scan(scan, predictor, settings["threshold"], post.largest_component, post.fill_holes)
+    started = time.perf_counter()
+    told = [*scan.warnings, *write_masks(prediction.mask, scan, config.formats, folder)]
+    prediction.seconds["write"] = time.perf_counter() - started
+    pixels = prediction.mask.pixels()
+    volume_ml = scan.volume_ml(pixels)
+    alarms: list[SliceAlarm] = []
+    if config.alarms and Axial.of(scan).streams and scan.in_order:
+        known = [one.training_range for one in predictor.segmenters]
+        findings, alarms = alarms_of(scan, prediction, [TrainingRange(**one) if one else None for one in known])
+        told += findings
+    elif config.alarms:
+        told.append("its slices were not looked at for alarms: they are not axial, or not in their order")
+    summary = {
+        "name": scan.name,
+        "slices": scan.shape[0],
+        "slices_with_liver": int((pixels > 0).sum()),
+        "spacing_mm": scan.spacing_mm,
+        "volume_ml": volume_ml,
+        "warnings": told,
+        "alarms": [asdict(alarm) for alarm in alarms],
+        "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
+        "made_of": {"scan": found.identity, **settings},
+    }
+    if config.alarms:
+        section = scan_section(scan.name, prediction.mask, scan.hu, volume_ml, told, alarms)
+        write_bytes(folder / "alarms.html", qc_page([section], scan.synthetic).encode())
+    write_json(folder / "summary.json", summary)
+    words = [*told, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in alarms[:1])]
+    slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"
+    return f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
 
 
 @contextmanager
@@ -196,6 +215,8 @@ def held(output: Path) -> Iterator[None]:
     Raises:
         UserError: one works in it already.
     """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output={output}: expected a folder, found a file; name another.")
     output.mkdir(parents=True, exist_ok=True)
     with (output / ".lock").open("w") as lock:
         try:
@@ -225,11 +246,11 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             f"ckpt: the models were trained with thresholds {sorted(thresholds)}; choose one with threshold=."
         )
-    settings = {
-        "checkpoints": config.checkpoints(),
+    settings: dict[str, Any] = {
+        "models": [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config.checkpoints()],
         "threshold": thresholds.pop() if config.threshold is None else config.threshold,
         "postprocess": asdict(config.postprocess),
-        "rotations_deg": config.tta.rotations_deg,
+        "rotations_deg": list(config.tta.rotations_deg),
         "formats": list(config.formats),
         "alarms": config.alarms,
         "chaos_seg": version("chaos_seg"),
@@ -237,7 +258,7 @@ def main(cfg: DictConfig) -> None:
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
     with held(output):
         scans = find_scans(source, config.series)
-        failed = predict(scans, predictor, config, json.loads(json.dumps(settings)))
+        failed = predict(scans, predictor, config, settings)
     log.info("%d of %d scans in %s. Not a medical device.", len(scans) - len(failed), len(scans), output)
     if failed:
         raise UserError(f"Not predicted: {', '.join(failed)}; what was done is kept, run again for the rest.")

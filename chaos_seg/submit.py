@@ -86,6 +86,9 @@ def pack(submission: Path, archive: Path) -> None:
 def main(cfg: DictConfig) -> None:
     config = checked(SubmitConfig, cfg)
     output = Path(config.output)
+    archive = output.with_name(f"{output.name}.zip")
+    if archive.exists():
+        raise UserError(f"{archive}: expected a new file, found one; name another output=FOLDER.")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: expected a new folder, found something in it; name another with output=FOLDER.")
     trained = trained_config(Path(config.run), config.root, config.store)
@@ -121,8 +124,8 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             f"{output}: not packed, for {'; '.join(lacking)}. Put them below {root}/Test_Sets/CT and run again."
         )
-    pack(output, output.with_suffix(".zip"))
-    log.info("Submission: %s", output.with_suffix(".zip"))
+    pack(output, archive)
+    log.info("Submission: %s", archive)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_masks_are_where_the_scan_is(
     points = origin + index @ steps
     hu = body(points)
     write_series(tmp_path / "in", hu, origin, steps)
-    (scan,) = find_scans(tmp_path / "in")
+    scan = find_scans(tmp_path / "in")[0].open()
     mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     assert write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path) == []
     expected = points[hu > 0]
@@ -100,7 +100,7 @@ def test_masks_are_where_the_scan_is(
     voxel = abs(np.linalg.det(steps))
     assert scan.volume_ml(mask.pixels()) == pytest.approx(len(expected) * voxel / 1000)
 
-    (again,) = find_scans(tmp_path / "liver.nii.gz")  # NIfTI as input: its mask is a scan of 0 and 1
+    again = find_scans(tmp_path / "liver.nii.gz")[0].open()  # NIfTI as input: its mask is a scan of 0 and 1
     mask = predict_scan(again, Bright(), 0.5, largest=False, holes=False).mask  # type: ignore[arg-type]
     (tmp_path / "again").mkdir()
     write_masks(mask, again, ["nifti"], tmp_path / "again")
@@ -113,7 +113,7 @@ def test_slices_after_a_gap_keep_their_places(write_series: Write, tmp_path: Pat
     paths = write_series(tmp_path / "in", np.full((8, 4, 5), 100), np.zeros(3), steps)
     for missing in (3, 4):
         paths[missing].unlink()
-    (scan,) = find_scans(tmp_path / "in")
+    scan = find_scans(tmp_path / "in")[0].open()
     mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path)
     for points in (nifti_points(tmp_path / "liver.nii.gz"), seg_points(tmp_path / "liver.dcm")):
@@ -126,7 +126,7 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     hu = np.full((4, 6, 5), -100)
     hu[1:3, 2:4, 1:3] = 50
     paths = write_series(tmp_path / "in", hu, np.zeros(3), steps)
-    (scan,) = find_scans(tmp_path / "in")
+    scan = find_scans(tmp_path / "in")[0].open()
     write_masks(PackedMask(hu > 0), scan, ["dicom_seg", "png"], tmp_path)
     seg = hd.seg.segread(tmp_path / "liver.dcm")
     source = pydicom.dcmread(paths[0])
@@ -149,7 +149,7 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
 def test_set_3_is_the_same_points_in_every_format(real_root: Path, tmp_path: Path) -> None:
     """The organisers' mask of a real scan, written and read back; expected from the attributes of its DICOM alone."""
     pytest.importorskip("highdicom")
-    (scan,) = find_scans(real_root, "3")
+    scan = find_scans(real_root, "3")[0].open()
     masks = sorted((real_root / "Train_Sets" / "CT" / "3" / "Ground").iterdir())
     mask = PackedMask(read_mask(path)[1] > 0 for path in masks)
     expected = []
@@ -194,13 +194,16 @@ def test_the_command_as_a_user_gives_it(
         assert ours.read_bytes() == theirs.read_bytes()
     summary = json.loads((tmp_path / "out" / "4" / "summary.json").read_text())
     assert summary["slices"] == 7 and summary["volume_ml"] >= 0
-    assert not any("unlike" in one or "unknown" in one or "spacing" in one for one in summary["findings"])
+    assert not any("unlike" in one or "unknown" in one or "spacing" in one for one in summary["warnings"])
     page = (tmp_path / "out" / "4" / "alarms.html").read_text()
     assert "SYNTHETIC" in page and all(alarm["reasons"] for alarm in summary["alarms"])
     code, said = predict(f"input={phantom_root}", "output=out", "formats=[png,challenge,nifti,dicom_seg]")
     assert code == 0 and said.count("done before") == 4
     code, said = predict(f"input={phantom_root}", "output=out", "threshold=50")
-    assert code == 1 and "expected masks of these settings" in said and "Not predicted: 1, 2, 3, 4" in said
+    assert code == 1 and "found those of another threshold, formats" in said and "Not predicted: 1, 2, 3, 4" in said
+    (tmp_path / "taken" / "3").mkdir(parents=True)
+    code, said = predict(f"input={phantom_root}", "output=taken", "series=3")
+    assert code == 1 and "taken/3: expected a new folder, found something else there" in said
 
     write_series(tmp_path / "two" / "good", np.zeros((3, 32, 32), int), np.zeros(3), np.diag([1.0, 1.0, 1.0])[::-1])
     paths = write_series(
@@ -223,3 +226,19 @@ def test_the_command_as_a_user_gives_it(
     ):
         code, said = predict(*overrides)
         assert code == 1 and sentence in said and "Traceback" not in said
+
+
+def test_slices_in_no_order_keep_their_places(write_series: Write, tmp_path: Path) -> None:
+    """As in a CHAOS tree whose file names don't follow the positions."""
+    pytest.importorskip("nibabel")
+    steps = np.array([[0, 0, -2.0], [0, 1.0, 0], [1.0, 0, 0]])
+    place = tmp_path / "tree" / "Train_Sets" / "CT" / "1" / "DICOM_anon"
+    paths = write_series(place, np.full((6, 4, 5), 100), np.zeros(3), steps)
+    for rank, number in zip(range(6), (2, 3, 4, 0, 1, 5), strict=True):
+        paths[rank].rename(place / f"i{number}.dcm")
+    scan = find_scans(tmp_path / "tree")[0].open()
+    assert not scan.in_order and scan.step_mm == 2
+    assert scan.warnings == ("file names are not in the order of the slices: masks are numbered by file name",)
+    write_masks(PackedMask(np.stack([plane > 0 for plane in map(scan.hu, range(6))])), scan, ["nifti"], tmp_path)
+    points = nifti_points(tmp_path / "liver.nii.gz")
+    assert sorted(set(points[:, 2].round(3))) == [-10, -8, -6, -4, -2, 0] and len(points) == 6 * 20

@@ -99,6 +99,9 @@ def test_a_submission_from_the_command_to_the_zip(
     assert (largest_component(found) == found).all()
 
     code, said = submit("output=whole")
+    assert code == 1 and "whole.zip: expected a new file" in said
+    (tmp_path / "whole.zip").unlink()
+    code, said = submit("output=whole")
     assert code == 1 and "expected a new folder" in said
     shutil.rmtree(tree / "Test_Sets" / "CT" / "40")
     code, said = submit("output=lacking")

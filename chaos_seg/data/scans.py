@@ -1,9 +1,11 @@
 """Scans to predict: the CT series in any folder of DICOM, a CHAOS tree, or NIfTI files, read slice by slice."""
 
 import functools
+import hashlib
 import logging
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from chaos_seg.data.chaos import find_patients, natural_key
-from chaos_seg.data.dicom import HU_RANGE, MAX_BYTES, read_slice, slice_normal
+from chaos_seg.data.dicom import HU_RANGE, read_slice, slice_normal
 from chaos_seg.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,11 @@ UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
 _TAGS = [
     *("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "PatientID", "Modality", "ImageType"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "SyntheticData"),
+    *("SamplesPerPixel", "SliceThickness", "SyntheticData"),
 ]
+
+
+_Member = tuple[Path, pydicom.Dataset]
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Scan:
     read: Callable[[int], np.ndarray]
     warnings: tuple[str, ...] = ()
     synthetic: bool = False  # SyntheticData (0008,001C)
+    thickness_mm: float = 1.0  # of a single slice, which has no distance to another
 
     @property
     def is_dicom(self) -> bool:
@@ -63,8 +68,14 @@ class Scan:
 
     @property
     def step_mm(self) -> float:
-        """The usual distance between slices; 1 for a single one, which has none."""
-        return float(np.median(np.abs(np.diff(self.z_mm)))) if self.shape[0] > 1 else 1.0
+        """The usual distance between slices; the thickness of a single one."""
+        return float(np.median(np.diff(np.sort(self.z_mm)))) if self.shape[0] > 1 else self.thickness_mm
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the slices follow one another along the body."""
+        steps = np.diff(self.z_mm)
+        return bool((steps > 0).all() or (steps < 0).all())
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -81,7 +92,20 @@ class Scan:
         return float((liver_pixels[order] * thickness).sum() * area / 1000)
 
 
-def find_scans(place: Path, series: str | None = None) -> list[Scan]:
+@dataclass(frozen=True)
+class FoundScan:
+    """A scan that was found and not yet looked at: open() tells what is wrong with it.
+
+    `identity` is a hash of what it is made of, the same wherever it lies.
+    """
+
+    name: str
+    patient: str
+    identity: str
+    open: Callable[[], Scan]
+
+
+def find_scans(place: Path, series: str | None = None) -> list[FoundScan]:
     """The scans in a file or folder, which are read and never written to.
 
     A CHAOS tree gives its patients, slices in file-name order; another folder every CT series at any depth, slices
@@ -92,58 +116,94 @@ def find_scans(place: Path, series: str | None = None) -> list[Scan]:
         series: `all`, or the name of one scan; None takes all when no patient has several.
 
     Raises:
-        UserError: nothing there, several series without a choice, or a series that is no volume.
+        UserError: nothing there, or several series without a choice.
     """
     if not place.exists():
         raise UserError(f"input={place}: expected a folder or a file, found none; name the folder of a scan.")
+    place = place.resolve()
     if any((place / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
-        groups = {
-            p.patient: _listed(sorted(p.dicom_dir.iterdir(), key=lambda f: natural_key(f.name)))
-            for p in find_patients(place).values()
-        }
-        makers = {name: functools.partial(_dicom_scan, name, files, by_name=True) for name, files in groups.items()}
-        return [make() for make in _chosen(makers, series, {name: name for name in makers}, place)]
+        patients = find_patients(place).values()
+        return _chosen([_chaos_patient(patient.patient, patient.dicom_dir) for patient in patients], series, place)
     files = sorted(_ordinary_files(place), key=lambda path: natural_key(str(path)))
-    found: dict[str, list[tuple[Path, pydicom.Dataset]]] = {}
+    members: dict[str, list[_Member]] = {}
+    damaged: list[Path] = []
     for path in files:
-        if not _is_nifti(path) and (header := _header(path)) is not None:
-            found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
-    makers, patient_of, others = {}, {}, []
-    for members in found.values():
-        first = members[0][1]
-        if first.get("Modality") != "CT":
-            others.append(str(first.get("Modality", "no modality")))
-            continue
-        name = _name(members, place, makers)
-        makers[name] = functools.partial(_dicom_scan, name, members, by_name=False)
-        patient_of[name] = str(first.get("PatientID", ""))
-    for path in files:
-        if _is_nifti(path):
-            name = path.name.removesuffix(".gz").removesuffix(".nii")
-            makers[name] = functools.partial(_nifti_scan, name, path)
-            patient_of[name] = name
-    if not makers:
-        seen = f" ({', '.join(sorted(set(others)))} series are not CT)" if others else ""
+        if not _is_nifti(path):
+            try:
+                if (header := _header(path)) is not None:
+                    members.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+            except UserError as error:
+                log.warning("%s", error)
+                damaged.append(path)
+    found: dict[str, FoundScan] = {}
+    others: list[str] = []
+    for listed in members.values():
+        kept = [one for one in listed if not _is_localiser(one[1])]
+        if kept and kept[0][1].get("Modality") == "CT":
+            name = _name(listed, place, found)
+            found[name] = _dicom_series(name, listed, damaged)
+        else:
+            others.append("localiser" if not kept else str(kept[0][1].get("Modality", "no modality")))
+    for path in filter(_is_nifti, files):
+        parts = path.relative_to(place).parts if place.is_dir() else (path.name,)
+        name = _free("_".join(parts).removesuffix(".gz").removesuffix(".nii"), found)
+        found[name] = FoundScan(name, name, _content(path), functools.partial(_nifti_scan, name, path))
+    if not found:
+        seen = f" ({', '.join(sorted(set(others)))} series are not)" if others else ""
         raise UserError(f"input={place}: expected a CT series or a NIfTI file, found none{seen}; name another folder.")
     if others:
-        log.warning("Left out, not CT: %s", ", ".join(sorted(others)))
-    return [make() for make in _chosen(makers, series, patient_of, place)]
+        log.warning("Left out, no CT slices: %s", ", ".join(sorted(others)))
+    return _chosen(list(found.values()), series, place)
 
 
-def _chosen(
-    makers: Mapping[str, Callable[[], Scan]], series: str | None, patient_of: dict[str, str], place: Path
-) -> list[Callable[[], Scan]]:
+def _chosen(found: Sequence[FoundScan], series: str | None, place: Path) -> list[FoundScan]:
     if series is not None and series != "all":
-        if series not in makers:
-            raise UserError(f"series={series}: expected one of {', '.join(makers)} in {place}; name one, or all.")
-        return [makers[series]]
-    several = [name for name, patient in patient_of.items() if list(patient_of.values()).count(patient) > 1]
+        chosen = [one for one in found if one.name == series]
+        if not chosen:
+            names = ", ".join(one.name for one in found)
+            raise UserError(f"series={series}: expected one of {names} in {place}; name one, or all.")
+        return chosen
+    patients = [one.patient for one in found]
+    several = [one.name for one in found if patients.count(one.patient) > 1]
     if several and series is None:
         raise UserError(
             f"input={place}: expected one CT series a patient, found {', '.join(several)}; choose with series=NAME, or "
             "series=all."
         )
-    return list(makers.values())
+    return list(found)
+
+
+def _chaos_patient(patient: str, folder: Path) -> FoundScan:
+    def listed() -> list[_Member]:
+        paths = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: natural_key(path.name))
+        return [(path, header) for path in paths if (header := _header(path)) is not None]
+
+    names = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir())
+    return FoundScan(patient, patient, _hash(names), lambda: _dicom_scan(patient, listed(), by_name=True))
+
+
+def _dicom_series(name: str, members: Sequence[_Member], damaged: Sequence[Path]) -> FoundScan:
+    once = {str(header.get("SOPInstanceUID", path)): (path, header) for path, header in reversed(members)}
+    kept = [one for one in members if one in once.values()]
+    folders = {path.parent for path, _ in kept}
+    lost = [path.name for path in damaged if path.parent in folders]
+    told = [f"{len(lost)} files beside its slices can't be read, {lost[0]} first"] if lost else []
+    identity = _hash(sorted((uid, path.stat().st_size) for uid, (path, _) in once.items()))
+    patient = str(kept[0][1].get("PatientID", ""))
+    return FoundScan(name, patient, identity, functools.partial(_dicom_scan, name, kept, by_name=False, told=told))
+
+
+def _is_localiser(header: pydicom.Dataset) -> bool:
+    return "LOCALIZER" in list(header.get("ImageType") or [])
+
+
+def _hash(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ordinary_files(place: Path) -> Iterator[Path]:
@@ -158,45 +218,52 @@ def _is_nifti(path: Path) -> bool:
     return path.name.endswith((".nii", ".nii.gz"))
 
 
-def _listed(paths: Sequence[Path]) -> list[tuple[Path, pydicom.Dataset]]:
-    return [(path, header) for path in paths if path.is_file() and (header := _header(path)) is not None]
-
-
 def _header(path: Path) -> pydicom.Dataset | None:
-    """The attributes that tell a series and its geometry; None for what is no DICOM file."""
-    if path.stat().st_size > MAX_BYTES:
-        return None
+    """The attributes that tell a series and its geometry; None for what is no DICOM file.
+
+    Raises:
+        UserError: it is one by its name or its preamble, but can't be read.
+    """
     try:
+        with path.open("rb") as file:
+            dicom = file.read(132)[128:] == b"DICM"
+        if not dicom and path.suffix.lower() != ".dcm":
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            return header if "Modality" in header else None
-    except (InvalidDicomError, OSError):
-        return None
-    except Exception:  # damaged bytes raise anything in pydicom; a slice of a series is missed by its gap
-        return None
+        if "SOPInstanceUID" not in header:
+            raise ValueError("it has no SOPInstanceUID")
+        return header if "Modality" in header else None  # a DICOMDIR has none
+    except OSError as error:
+        raise UserError(f"{path}: expected a DICOM file, but {error.strerror or error}; copy it again.") from None
+    except Exception as error:  # damaged bytes raise anything in pydicom
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: expected a DICOM file, found a damaged one ({reason:.100}); copy it again.") from None
 
 
-def _name(members: Sequence[tuple[Path, pydicom.Dataset]], place: Path, taken: dict[str, Any]) -> str:
+def _name(members: Sequence[_Member], place: Path, taken: Mapping[str, Any]) -> str:
     """The folder of a series below `place`, with the series number where several lie in one."""
     folder = Path(os.path.commonpath([path.parent for path, _ in members]))
     parts = folder.relative_to(place).parts if place.is_dir() and folder != place else (folder.name,)
     name = "_".join(parts) or "scan"
-    if name not in taken:
-        return name
     number = members[0][1].get("SeriesNumber")
-    told = f"{name}_series{number}" if number not in (None, "") else name
-    return next(n for n in (told, *(f"{told}_{k}" for k in range(2, 10_000))) if n not in taken)
+    return _free(name if name not in taken or number in (None, "") else f"{name}_series{number}", taken)
 
 
-def _dicom_scan(name: str, members: Sequence[tuple[Path, pydicom.Dataset]], by_name: bool) -> Scan:
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    return next(n for n in (name, *(f"{name}_{k}" for k in range(2, 100_000))) if n not in taken)
+
+
+def _dicom_scan(name: str, members: Sequence[_Member], by_name: bool, told: Sequence[str] = ()) -> Scan:
     """A series as a scan, its slices by file name or from the head down.
 
     Raises:
         UserError: no slice, a slice of another geometry, or two at one place.
     """
-    kept = [(path, header) for path, header in members if "LOCALIZER" not in list(header.get("ImageType") or [])]
-    told = [f"{len(members) - len(kept)} localiser slices left out"] if len(kept) < len(members) else []
+    kept = [(path, header) for path, header in members if not _is_localiser(header)]
+    if len(kept) < len(members):
+        told = [*told, f"{len(members) - len(kept)} localiser slices left out"]
     if not kept:
         raise UserError(f"{name}: expected CT slices, found none; name another series.")
     slices = [(path, *_geometry(path, header)) for path, header in kept]
@@ -226,6 +293,11 @@ def _dicom_scan(name: str, members: Sequence[tuple[Path, pydicom.Dataset]], by_n
                 f"{slices[other][0]}: expected one slice at {z[one]:.2f} mm, found {slices[one][0].name} there too; "
                 "remove one of the two."
             )
+    if len(set(np.sign(np.diff(z)))) > 1:
+        told = [*told, "file names are not in the order of the slices: masks are numbered by file name"]
+    thickness = float(kept[0][1].get("SliceThickness") or 0)
+    if len(slices) == 1:
+        told = [*told, f"a single slice: its volume is that of {thickness or 1.0:g} mm"]
     files = tuple(one[0] for one in slices)
     return Scan(
         name=name,
@@ -237,6 +309,7 @@ def _dicom_scan(name: str, members: Sequence[tuple[Path, pydicom.Dataset]], by_n
         read=functools.partial(_read_dicom, files),
         warnings=(*told, *_gaps(z)),
         synthetic=kept[0][1].get("SyntheticData") == "YES",
+        thickness_mm=thickness or 1.0,
     )
 
 
@@ -292,19 +365,28 @@ def _nifti_scan(name: str, path: Path) -> Scan:
         image: Any = nib.load(path, keep_file_open=True)
         affine = np.asarray(image.affine, float)
         shape = tuple(int(n) for n in image.shape)
+        kind = image.get_data_dtype().kind
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: expected a NIfTI volume, found none that can be read ({reason:.200}).") from None
-    if len(shape) != 3 or min(shape) < 1 or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    flat = not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6
+    if len(shape) != 3 or min(shape) < 1 or flat or kind not in "iuf":
         raise UserError(
-            f"{path}: expected a volume of three axes with an affine, found shape {shape}; choose one volume."
+            f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
+            "save one volume of HU."
         )
     steps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]  # RAS to LPS
     # nibabel's axes are (column, row, slice) of a scanner's file; which is which in the patient, Axial tells.
     ranks = np.arange(shape[2])[:, None]
 
     def read(rank: int) -> np.ndarray:
-        plane = np.asarray(image.dataobj[..., rank], np.float32).T
+        try:
+            plane = np.asarray(image.dataobj[..., rank], np.float32).T
+        except (EOFError, ValueError, TypeError, OSError, zlib.error) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{path}: slice {rank + 1} of {shape[2]} can't be read ({reason:.200}); copy it again."
+            ) from None
         return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
 
     return Scan(

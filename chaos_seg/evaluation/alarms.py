@@ -88,7 +88,7 @@ def scan_alarms(mask: np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: S
     n, found = len(mask), []
     ends = [name for name, rank in (("first", 0), ("last", n - 1)) if rank in liver.labelled]
     millilitres = float(liver.area_cm2.sum()) * spacing_mm[0] / 10
-    known = spacing_mm[0] > 0.01  # not so for a single slice
+    known = spacing_mm[0] > 0.01  # NaN for a single slice
     if known and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not ends)):
         found.append(f"a liver of {millilitres:.0f} ml; expected {LIVER_ML[0]} to {LIVER_ML[1]} ml")
     if liver.gaps:
@@ -294,7 +294,7 @@ def unlike_training(scan: Fingerprint, training: TrainingRange | None) -> list[s
     if training is None:
         return [*found, "unknown whether it is like the training data: the checkpoint does not say"]
     for name, value, low, high in zip(("z", "y", "x"), scan.spacing_mm, *training.spacing_mm, strict=True):
-        if not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
+        if np.isfinite(value) and not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
             found.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
     for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
         if not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:

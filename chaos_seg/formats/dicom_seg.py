@@ -1,5 +1,6 @@
 """A mask as DICOM Segmentation, which a clinical viewer lays over the series it refers to."""
 
+import io
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from chaos_seg.data.scans import Scan
 from chaos_seg.errors import UserError
+from chaos_seg.files import write_bytes
 
 _MAY_BE_EMPTY = (  # type 2 of the Patient and General Study modules
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -78,4 +80,6 @@ def write_dicom_seg(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: P
             f"{scan.name}: expected a series that DICOM-SEG can refer to, but {error!s:.200}; leave dicom_seg out of "
             "formats."
         ) from None
-    seg.save_as(path)
+    content = io.BytesIO()
+    seg.save_as(content)
+    write_bytes(path, content.getvalue())  # pydicom loses the reason of a failed write

@@ -17,9 +17,9 @@ def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path)
     """
     import nibabel as nib
 
-    step, places = _regular(scan)
+    first, step, places = _regular(scan)
     affine = np.eye(4)
-    affine[:3] = np.stack([scan.column_mm, scan.row_mm, step, scan.origin_mm[0]], axis=1)
+    affine[:3] = np.stack([scan.column_mm, scan.row_mm, step, first], axis=1)
     affine[:2] *= -1  # LPS to RAS
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
@@ -38,16 +38,19 @@ def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path)
             file.write((empty if rank < 0 else np.asarray(mask[rank], np.uint8)).tobytes())
 
 
-def _regular(scan: Scan) -> tuple[np.ndarray, list[int]]:
-    """The step (3,) of a regular grid over the scan, and the rank of the slice at each of its places, -1 for none."""
-    first, last = scan.origin_mm[0], scan.origin_mm[-1]
+def _regular(scan: Scan) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """A regular grid over the scan: its first place and its step, (3,) each, and the rank of each place's slice or -1."""
+    order = np.argsort(scan.z_mm)
+    if scan.shape[0] > 1 and order[0] > order[-1]:
+        order = order[::-1]  # as the scan goes, where it goes one way
+    first, last = scan.origin_mm[order[0]], scan.origin_mm[order[-1]]
     if scan.shape[0] == 1:
         normal = np.cross(scan.column_mm, scan.row_mm)
-        return normal / np.linalg.norm(normal), [0]
+        return first, normal / np.linalg.norm(normal) * scan.step_mm, [0]
     length = float(np.linalg.norm(last - first))
     distance = (scan.origin_mm - first) @ (last - first) / length
-    usual = float(np.median(np.abs(np.diff(distance))))
+    usual = float(np.median(np.diff(np.sort(distance))))
     count = max(round(length / usual), 1) + 1
     gaps = np.abs(np.arange(count)[:, None] * length / (count - 1) - distance)
     places = np.where(gaps.min(axis=1) <= usual / 2 + 1e-6, gaps.argmin(axis=1), -1)
-    return (last - first) / (count - 1), places.tolist()
+    return first, (last - first) / (count - 1), places.tolist()

@@ -18,7 +18,7 @@ from chaos_seg.evaluation.scores import (
 )
 from chaos_seg.evaluation.statistics import compare_pairs, mean_interval, sentence, too_few
 from chaos_seg.reporting import reference
-from chaos_seg.reporting.runs import Run, by_arm, paired
+from chaos_seg.reporting.runs import Run, by_arm, paired, unbalanced
 from chaos_seg.reporting.tables import Column, Table
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
@@ -29,6 +29,10 @@ METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
 }
+UNBALANCED = (
+    "The losses were not scored on the same patients, seeds and folds: their means are no comparison until all runs "
+    "are finished."
+)
 SIDE_NAMES = {"train": "Train data", "val": "Validation data", "test": "Test data"}
 TWO_DICES = (
     "Volume Dice pools a patient's slices; slice-mean Dice averages over slices and leaves out those whose true and "
@@ -127,6 +131,8 @@ def means_table(runs: Sequence[Run], metric: str) -> Table:
         f"From, to: 95 % bootstrap interval of the mean over the n {sides[-1]} patients. Patients: mean over all "
         "patients, each counted once. Splits: mean of the side means, as in the study."
     )
+    if unbalanced(runs):
+        note = f"{UNBALANCED} {note}"
     return Table(f"means_{metric}", f"{METRIC_NAMES[metric]}, mean over the patients of each side", columns, rows, note)
 
 
@@ -154,7 +160,7 @@ def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | No
     try:
         found = paired(runs, side, metric)
     except UserError as error:
-        return None, [f"No paired comparison: {error}"]
+        return None, [*([UNBALANCED] if unbalanced(runs) else []), f"No paired comparison: {error}"]
     pairs = compare_pairs(found)
     rows = []
     for pair in pairs:

@@ -20,7 +20,10 @@ T = TypeVar("T", PatientScore, ChallengeScore)
 # Runs that differ in these alone repeat one experiment.
 _REPEATS = ("seed", "data.split.fold")
 # What a run's scores don't depend on.
-_INCIDENTAL = ("name", "num_workers", "overlay_every_epochs", "ckpt_path", "data.root", "data.store", "data.audit")
+_INCIDENTAL = (
+    *("name", "num_workers", "overlay_every_epochs", "ckpt_path", "data.root", "data.store", "data.audit"),
+    *("trainer.accelerator", "trainer.strategy", "trainer.deterministic"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     configs, summaries = [], []
     for folder in folders:
-        if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
-            raise UserError(f"{folder}: expected a finished run, found no summary.json; train or evaluate it first.")
+        needed = ("summary.json", "config.yaml", "manifest.json", "per_patient.csv", "challenge.csv", "metrics.csv")
+        if missing := [name for name in needed if not (folder / name).is_file()]:
+            raise UserError(f"{folder}: expected a finished run, found no {missing[0]}; train or evaluate it first.")
         configs.append(flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
         summaries.append(read_json(folder / "summary.json"))
     if len({summary["data_fingerprint"] for summary in summaries}) > 1:
@@ -124,7 +128,7 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = [
         key
         for key in dict.fromkeys(key for config in configs for key in config)
-        if not key.startswith((*_INCIDENTAL, "trainer.")) and key not in (*_REPEATS, "loss.name") and differ(key)
+        if key not in _INCIDENTAL and key not in (*_REPEATS, "loss.name") and differ(key)
     ]
     return [
         ", ".join([config["loss.name"], *(f"{key}={config[key]}" for key in keys if key in config)])
@@ -135,6 +139,15 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 def by_arm(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each arm, arms in the order in which they first appear."""
     return {arm: [run for run in runs if run.arm == arm] for arm in dict.fromkeys(run.arm for run in runs)}
+
+
+def unbalanced(runs: Sequence[Run]) -> bool:
+    """Whether arms were scored on different patients, seeds or folds."""
+    scored = [
+        {(run.seed, run.fold, row.patient, row.side) for run in members for row in run.scores}
+        for members in by_arm(runs).values()
+    ]
+    return any(one != scored[0] for one in scored)
 
 
 def paired(runs: Sequence[Run], side: str, metric: str) -> Paired:

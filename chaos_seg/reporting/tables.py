@@ -83,7 +83,11 @@ class Table:
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> None:
-    """<folder>/<name>.csv and <folder>/<name>.tex of each."""
+    """<folder>/<name>.csv and <folder>/<name>.tex of each; those of an earlier report go."""
+    names = {f"{table.name}.{kind}" for table in tables for kind in ("csv", "tex")}
+    for path in folder.glob("*.*"):
+        if path.suffix in (".csv", ".tex") and path.name not in names:
+            path.unlink()
     for table in tables:
         write_bytes(folder / f"{table.name}.csv", table.as_csv().encode())
         write_bytes(folder / f"{table.name}.tex", table.as_latex().encode())

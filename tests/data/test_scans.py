@@ -10,8 +10,14 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from chaos_seg.data.scans import Axial, find_scans
+from chaos_seg.data.scans import Axial, Scan
+from chaos_seg.data.scans import find_scans as found_in
 from chaos_seg.errors import UserError
+
+
+def find_scans(place: Path, series: str | None = None) -> list[Scan]:
+    return [found.open() for found in found_in(place, series)]
+
 
 Write = Callable[..., list[Path]]
 STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])  # as in CHAOS: from the head down, to the back, to the left
@@ -68,7 +74,7 @@ def test_localisers_are_left_out_and_gaps_named(write_series: Write, tmp_path: P
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ({"Modality": "MR"}, r"found none \(MR series are not CT\)"),
+        ({"Modality": "MR"}, r"found none \(MR series are not\)"),
         ({"ImagePositionPatient": None}, "without them no mask can be placed"),
         ({"PixelSpacing": [0.0, 1.0]}, "without them no mask can be placed"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "without them no mask can be placed"),
@@ -76,7 +82,7 @@ def test_localisers_are_left_out_and_gaps_named(write_series: Write, tmp_path: P
         ({"SamplesPerPixel": 3}, "found several frames or colours"),
         ({"ImagePositionPatient": lambda rank: [0, 0, 3.0 * max(rank, 1)]}, "found .* there too; remove one"),
         ({"PixelSpacing": lambda rank: [0.8, 0.6 + (rank == 2)]}, "expected the PixelSpacing of"),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "expected CT slices, found none"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, r"found none \(localiser series are not\)"),
     ],
 )
 def test_what_is_no_volume_is_one_sentence(write_series: Write, tmp_path: Path, tags: dict, said: str) -> None:
@@ -88,7 +94,7 @@ def test_what_is_no_volume_is_one_sentence(write_series: Write, tmp_path: Path, 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found none; name the folder of a scan"):
         find_scans(tmp_path / "x")
-    (tmp_path / "a.dcm").write_bytes(b"no DICOM")
+    (tmp_path / "a").write_bytes(b"no DICOM")
     with pytest.raises(UserError, match="expected a CT series or a NIfTI file, found none; name another"):
         find_scans(tmp_path)
 
@@ -125,3 +131,52 @@ def test_the_network_sees_every_orientation_as_it_was_trained(
         assert (np.diff(seen, axis=2) > 0).all() and np.diff(seen, axis=0).max() == 0
     assert (axial.back(seen) == np.stack([scan.hu(rank) for rank in range(scan.shape[0])])).all()
     assert axial.streams == (order[0] == 2)
+
+
+def test_nifti_of_one_name_in_several_folders_are_several_scans(tmp_path: Path) -> None:
+    nib = pytest.importorskip("nibabel")
+    for folder in ("case1", "case2"):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(volume().astype(np.int16), np.eye(4)), tmp_path / folder / "imaging.nii.gz")
+    scans = find_scans(tmp_path)
+    assert [scan.name for scan in scans] == ["case1_imaging", "case2_imaging"]
+    whole = (tmp_path / "case1" / "imaging.nii.gz").read_bytes()
+    (tmp_path / "case1" / "imaging.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"imaging.nii.gz: slice \d of 5 can't be read|found none that can be read"):
+        (scan, _) = find_scans(tmp_path)
+        [scan.hu(rank) for rank in range(scan.shape[0])]
+    for wrong in (np.zeros((4, 4, 4, 2), np.int16), np.zeros((4, 4, 4), np.complex64)):
+        nib.save(nib.Nifti1Image(wrong, np.eye(4)), tmp_path / "wrong.nii")
+        with pytest.raises(UserError, match="expected a volume of numbers with three axes"):
+            find_scans(tmp_path / "wrong.nii")
+
+
+def test_copies_of_a_slice_count_once_and_damaged_files_are_named(write_series: Write, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in" / "a", volume(), np.zeros(3), STEPS)
+    (tmp_path / "in" / "copy").mkdir()
+    shutil.copy(paths[1], tmp_path / "in" / "copy" / "again.dcm")
+    paths[3].write_bytes(paths[3].read_bytes()[:200])
+    (scan,) = find_scans(tmp_path / "in")
+    assert scan.shape[0] == 3 and scan.warnings == (f"1 files beside its slices can't be read, {paths[3].name} first",)
+
+
+def test_a_chaos_patient_with_a_damaged_slice_is_refused(tree: Path) -> None:
+    broken = sorted((tree / "Train_Sets" / "CT" / "2" / "DICOM_anon").iterdir())[0]
+    broken.write_bytes(b"garbage")
+    with pytest.raises(UserError, match=f"{broken.name}: expected a DICOM file"):
+        find_scans(tree, "2")
+    assert find_scans(tree, "1")[0].shape[0] == 7
+
+
+def test_what_a_scan_is_made_of_tells_it_from_another(write_series: Write, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_series(tmp_path / name / "CT", volume(), np.zeros(3), STEPS)
+    shutil.copytree(tmp_path / "one", tmp_path / "moved")
+    one, two, moved = (found_in(tmp_path / name)[0] for name in ("one", "two", "moved"))
+    assert one.name == two.name == "CT" and one.identity == moved.identity != two.identity
+
+
+def test_a_single_slice_says_what_its_volume_rests_on(write_series: Write, tmp_path: Path) -> None:
+    write_series(tmp_path, volume(1), np.zeros(3), STEPS, SliceThickness=3.0)
+    (scan,) = find_scans(tmp_path)
+    assert scan.warnings == ("a single slice: its volume is that of 3 mm",) and scan.step_mm == 3

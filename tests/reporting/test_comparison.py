@@ -103,7 +103,7 @@ def test_pairs_say_when_patients_are_too_few_and_who_is_left_out() -> None:
     table, told = pairs(few, few)
     assert table is not None and told[0].startswith("2 patients can not show a difference")
     table, told = pairs(few, many)
-    assert table is None and "finish those runs" in told[0]
+    assert table is None and "no comparison until all runs" in told[0] and "finish those runs" in told[1]
     assert pairs_table([run("bce", scored("test", few))], "test", "volume_dice")[0] is None
 
 
@@ -120,10 +120,12 @@ def test_challenge_table_has_columns_for_what_was_measured() -> None:
 
 
 def test_arms_are_named_by_what_differs() -> None:
-    bce = {"loss.name": "bce", "seed": 0, "learning_rate": 1e-3, "trainer.devices": 1}
+    bce = {"loss.name": "bce", "seed": 0, "learning_rate": 1e-3}
     dice = {"loss.name": "dice", "loss.smooth": 1.0, "seed": 0, "learning_rate": 1e-3}
     assert arm_names([bce, dice]) == ["bce", "dice"]  # an option of one loss is no difference
-    assert arm_names([bce, {**bce, "seed": 1, "data.split.fold": 2, "trainer.devices": 2}]) == ["bce", "bce"]
+    assert arm_names([bce, {**bce, "seed": 1, "data.split.fold": 2, "trainer.accelerator": "gpu"}]) == ["bce", "bce"]
+    few = {**bce, "trainer.limit_train_batches": 0.1}
+    assert arm_names([few, {**few, "trainer.limit_train_batches": 1.0}])[0] == "bce, trainer.limit_train_batches=0.1"
     assert arm_names([bce, {**bce, "learning_rate": 0.1}]) == ["bce, learning_rate=0.001", "bce, learning_rate=0.1"]
     assert arm_names([bce, dice, {**dice, "loss.smooth": 2.0}]) == [
         "bce",

@@ -36,7 +36,7 @@ def test_page_is_self_contained_escaped_and_repeats() -> None:
     assert not re.search(r"(src|href)=\"(?!data:|#)", page) and "http" not in page and "url(" not in page
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "SYNTHETIC: made from a phantom" in page
-    assert "nothing found in the scan as a whole" in page and "No suspicious slice, of 20." in page
+    assert "nothing to say of the scan as a whole" in page and "No slice to point at, of 20." in page
     assert page == qc_page([section("<script>alert(1)</script>"), section("B", alarms=0)], synthetic=True)
     assert "None." in qc_page([], synthetic=False)
 
