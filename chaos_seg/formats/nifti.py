@@ -39,7 +39,7 @@ def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path)
 
 
 def _regular(scan: Scan) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """A regular grid over the scan: its first place and its step, (3,) each, and the rank of each place's slice or -1."""
+    """A regular grid over the scan: its first place and its step, (3,) each, and each place's slice by rank, or -1."""
     order = np.argsort(scan.z_mm)
     if scan.shape[0] > 1 and order[0] > order[-1]:
         order = order[::-1]  # as the scan goes, where it goes one way
