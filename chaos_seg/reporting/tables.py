@@ -61,7 +61,9 @@ class Table:
 
     def as_latex(self) -> str:
         """A table environment for a paper that loads booktabs."""
-        places = "".join("r" if k and self.is_number(k) else "l" for k in range(len(self.columns)))
+        wide = [k for k in range(len(self.columns)) if max((len(row[k]) for row in self.cells()), default=0) > 40]
+        kinds = {k: rf"p{{{0.65 / len(wide):.2f}\linewidth}}" for k in wide}  # words that are broken into lines
+        places = "".join(kinds.get(k, "r" if k and self.is_number(k) else "l") for k in range(len(self.columns)))
         head, *body = (
             " & ".join(map(_latex, line)) + r" \\"
             for line in [[column.title for column in self.columns], *self.cells()]
