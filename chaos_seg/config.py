@@ -255,7 +255,7 @@ class TtaConfig:
 class PredictConfig:
     """What `python -m chaos_seg.predict` takes; conf/predict.yaml says what each is for."""
 
-    ckpt: Any  # a path or a list of paths
+    ckpt: Any  # a path, perhaps with wildcards, or a list of paths
     input: str
     output: str
     series: str | None
@@ -279,7 +279,13 @@ class PredictConfig:
         """The paths of the models."""
         given = [self.ckpt] if isinstance(self.ckpt, str) else list(self.ckpt or [])
         _expect(bool(given) and all(isinstance(path, str) for path in given), "ckpt", self.ckpt, "a path or a list")
-        return given
+        found = [self._matching(Path(path)) if "*" in path else [path] for path in given]
+        _expect(all(found), "ckpt", self.ckpt, "checkpoints, found none")
+        return [path for paths in found for path in paths]
+
+    @staticmethod
+    def _matching(pattern: Path) -> list[str]:
+        return sorted(str(path) for path in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
 
 
 def _expect(holds: bool, key: str, value: object, expected: str) -> None:

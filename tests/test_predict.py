@@ -17,7 +17,8 @@ from scipy.spatial.transform import Rotation
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.scans import find_scans
-from chaos_seg.predict import predict_scan, write_masks
+from chaos_seg.errors import UserError
+from chaos_seg.predict import held, predict_scan, write_masks
 from chaos_seg.prediction import PackedMask
 from chaos_seg.train import train
 
@@ -219,7 +220,10 @@ def test_the_command_as_a_user_gives_it(
     )
     paths[1].write_bytes(paths[1].read_bytes()[:-500])
     choices = ("postprocess=largest", "tta=rotate", "formats=[nifti]", "batch_size=2")
-    code, said = predict("input=two", "output=two_out", f"ckpt=[{checkpoint},{checkpoint}]", *choices)
+    shutil.copy(checkpoint, checkpoint.with_name("fold1.ckpt"))
+    code, said = predict("input=two", "output=two_out", f'ckpt="{checkpoint.parent}/*.ckpt"', *choices)
+    models = json.loads((tmp_path / "two_out" / "good" / "summary.json").read_text())["made_of"]["models"]
+    assert len(models) == 3  # best, fold1, last
     assert code == 1 and "Not predicted: torn" in said and "Traceback" not in said
     assert sorted(path.name for path in (tmp_path / "two_out").iterdir()) == [".lock", "good"]
     for overrides, sentence in (
@@ -246,3 +250,13 @@ def test_slices_in_no_order_keep_their_places(write_series: Write, tmp_path: Pat
     write_masks(PackedMask(np.stack([plane > 0 for plane in map(scan.hu, range(6))])), scan, ["nifti"], tmp_path)
     points = nifti_points(tmp_path / "liver.nii.gz")
     assert sorted(set(points[:, 2].round(3))) == [-10, -8, -6, -4, -2, 0] and len(points) == 6 * 20
+
+
+def test_an_output_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with held(tmp_path / "out"), pytest.raises(UserError, match="another process is writing"), held(tmp_path / "out"):
+        pass
+    with held(tmp_path / "out"):  # free again
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="expected a folder, found a file"), held(tmp_path / "file"):
+        pass
