@@ -102,7 +102,9 @@ def _is_missing(value: Any) -> bool:
 def _shown(value: Any, decimals: int | None) -> str:
     if _is_missing(value):
         return "–"
-    return str(value) if decimals is None or isinstance(value, str) else f"{value:.{decimals}f}"
+    if decimals is None or isinstance(value, str):
+        return str(value)
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no -0.000
 
 
 _LATEX = {

@@ -8,7 +8,7 @@ TABLE = Table(
     "scores",
     "Scores of 100 % of them",
     [Column("Loss"), Column("n"), Column("Dice", 3)],
-    [["bce", 7, 0.91549], ["a_b & c", 12, math.nan], ["none", None, 1]],
+    [["bce", 7, 0.91549], ["a_b & c", 12, math.nan], ["none", None, -1e-5]],
     "A note.",
 )
 
@@ -19,7 +19,7 @@ def test_terminal_aligns_numbers_on_the_right() -> None:
         "Loss      n   Dice",
         "bce       7  0.915",
         "a_b & c  12      –",
-        "none      –  1.000",
+        "none      –  0.000",
         "A note.",
     ]
 
@@ -31,7 +31,7 @@ def test_files_hold_all_digits_and_latex_is_escaped(tmp_path: Path) -> None:
             ["Loss", "n", "Dice"],
             ["bce", "7", "0.91549"],
             ["a_b & c", "12", ""],
-            ["none", "", "1"],
+            ["none", "", "-1e-05"],
         ]
     latex = (tmp_path / "scores.tex").read_text()
     assert r"\caption{Scores of 100 \% of them. A note.}\label{tab:scores}" in latex
