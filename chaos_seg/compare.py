@@ -1,14 +1,12 @@
 """Set finished runs side by side: python -m chaos_seg.compare outputs/demo/<time>/*/"""
 
 import argparse
-import sys
 import textwrap
 from pathlib import Path
 
-from chaos_seg.data.splits import SIDES
-from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table
-from chaos_seg.reporting.runs import read_runs
+from chaos_seg.reporting.runs import read_runs, scored_sides
 from chaos_seg.reporting.tables import WIDTH
 
 
@@ -22,7 +20,7 @@ def compare(folders: list[Path]) -> str:
     runs = read_runs([path for path in folders if path.is_dir() and path.name != "report"])
     if not runs:
         raise UserError(f"{folders[0]}: expected the folders of runs, found none; name some.")
-    last = next(side for side in reversed(SIDES) if any(run.patients(side) for run in runs))
+    last = scored_sides(runs)[-1]
     tables = [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
     parts = [table.as_text() for table in (*tables, *([pairs] if pairs else []))]
@@ -34,12 +32,9 @@ def compare(folders: list[Path]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos_seg.compare", description="Set finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    try:
-        print(compare(parser.parse_args().runs))
-    except UserError as error:
-        sys.exit(str(error))
-    except OSError as error:
-        sys.exit(str(unusable_file(error) or error))
+    given = parser.parse_args()
+    with one_sentence():
+        print(compare(given.runs))
 
 
 if __name__ == "__main__":

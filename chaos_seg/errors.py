@@ -1,7 +1,9 @@
 """The one exception of the project's own: a mistake that the user can mend, shown without a traceback."""
 
 import errno
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -34,7 +36,7 @@ def unusable_file(error: OSError) -> UserError | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
-            "unharmed; free some space or point data.store and hydra.run.dir at another disk, then run again."
+            "unharmed; free some space or name a place on another disk, then run again."
         )
     if isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS:
         return UserError(
@@ -42,3 +44,16 @@ def unusable_file(error: OSError) -> UserError | None:
             "permissions or name another."
         )
     return None
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the program with one sentence and exit code 1 when a mistake or a full disk ends the block."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        if (shown := unusable_file(error)) is None:
+            raise
+        sys.exit(str(shown))

@@ -4,7 +4,6 @@ The file runs without this package: how to make its input and read its output st
 """
 
 import argparse
-import sys
 import tempfile
 import warnings
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.phantom import render
 from chaos_seg.data.transforms import window
-from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.files import write_bytes
 from chaos_seg.segmenter import Segmenter
 
@@ -164,13 +163,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file to write (default: beside the checkpoint, <name>.onnx)")
     given = parser.parse_args()
     output = given.output or given.checkpoint.parent / f"{given.checkpoint.stem}.onnx"
-    try:
+    with one_sentence():
         export(given.checkpoint, output)
         print(f"Model: {output}")
-    except UserError as error:
-        sys.exit(str(error))
-    except OSError as error:
-        sys.exit(str(unusable_file(error) or error))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ Writes <study>/report/report.html, one page that needs nothing else, and tables/
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.files import write_bytes
 from chaos_seg.reporting.report_page import report
 from chaos_seg.reporting.runs import read_runs
@@ -36,12 +35,8 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="folder with the run folders of a study or a sweep")
     parser.add_argument("--output", type=Path, help="folder of report.html and tables/ (default: STUDY/report)")
     given = parser.parse_args()
-    try:
+    with one_sentence():
         print(f"Report: {write_report(given.study, given.output or given.study / 'report')}")
-    except UserError as error:
-        sys.exit(str(error))
-    except OSError as error:
-        sys.exit(str(unusable_file(error) or error))
 
 
 if __name__ == "__main__":

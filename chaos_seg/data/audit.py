@@ -156,7 +156,7 @@ def _geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str,
             "error",
             "mixed_series",
             f"expected one SeriesInstanceUID, found {len(series)} with {counts} slices, the fewer at "
-            f"{_named(other, n)}; keep the series that the masks belong to.",
+            f"{named_slices(other, n)}; keep the series that the masks belong to.",
         )
     usual = np.median([header.orientation for header in headers], axis=0)
     turned = [k for k, header in enumerate(headers) if np.abs(header.orientation - usual).max() > 0.01]
@@ -165,7 +165,8 @@ def _geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str,
             "error",
             "orientation_varies",
             f"expected one ImageOrientationPatient, {_row(usual)} as for most slices, found another at "
-            f"{_named(turned, n)}: mirrored rows or columns, or another series; turn these slices or take them out.",
+            f"{named_slices(turned, n)}: mirrored rows or columns, or another series; turn these slices or take them "
+            "out.",
         )
     elif np.abs(np.subtract(meta.orientation, AXIAL)).max() > 0.7:
         yield (
@@ -190,8 +191,8 @@ def _geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[tuple[str,
         yield (
             "warning",
             "rescale_varies",
-            f"found {len(rescales)} pairs of RescaleSlope and RescaleIntercept, the rarer at {_named(other, n)}; look "
-            "whether their HU fit the others'.",
+            f"found {len(rescales)} pairs of RescaleSlope and RescaleIntercept, the rarer at {named_slices(other, n)}; "
+            "look whether their HU fit the others'.",
         )
     yield from _steps(volume, headers)
 
@@ -293,14 +294,14 @@ def _pixels(
             yield (
                 "error",
                 "slice_doubled",
-                f"{_named(places, n)} have the same pixels; keep one and restore the others.",
+                f"{named_slices(places, n)} have the same pixels; keep one and restore the others.",
             )
     if blank := ranks.get("", []):
         labelled = any((volume.meta.liver_pixels or [0] * n)[k] for k in blank)
         yield (
             "error" if labelled else "warning",
             "blank_slice",
-            f"{_named(blank, n)}: all pixels are the same; restore the slice if it had content.",
+            f"{named_slices(blank, n)}: all pixels are the same; restore the slice if it had content.",
         )
     places = [k for k, ratio in enumerate(measures.order_ratio) if ratio > ORDER_RATIO]
     if places and check_order and not any(len(r) > 1 for d, r in ranks.items() if d):
@@ -319,7 +320,7 @@ def _pixels(
         yield (
             "note",
             "hu_outliers",
-            f"{_named(outliers, n)} reach {low} to {high} HU; clipped to {HU_RANGE[0]} to {HU_RANGE[1]}.",
+            f"{named_slices(outliers, n)} reach {low} to {high} HU; clipped to {HU_RANGE[0]} to {HU_RANGE[1]}.",
         )
 
 
@@ -346,15 +347,15 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
         yield (
             "warning",
             "mask_doubled",
-            f"{_named(alignment.doubled, n)}: the mask is that of the slice before to the pixel; look whether a mask "
-            "is there twice and the next ones are late by one.",
+            f"{named_slices(alignment.doubled, n)}: the mask is that of the slice before to the pixel; look whether a "
+            "mask is there twice and the next ones are late by one.",
         )
     holes = [k for k in range(labelled[0], labelled[-1]) if not liver[k]]
     if holes:
         yield (
             "error",
             "mask_missing",
-            f"{_named(holes, n)} have an empty mask between slices with liver; restore the masks.",
+            f"{named_slices(holes, n)} have an empty mask between slices with liver; restore the masks.",
         )
     for rank, share in alignment.beyond.items():
         if share > LIVER_GOES_ON and not rescaled and not misfits:
@@ -484,7 +485,7 @@ def _across(a: str, b: str, sides: Mapping[str, str]) -> str:
     return ""
 
 
-def _named(ranks: Sequence[int], n: int) -> str:
+def named_slices(ranks: Sequence[int], n: int) -> str:
     """`slices 3 to 5 and 9 of 78`, counted from 1 as InstanceNumber is."""
     runs: list[list[int]] = []
     for rank in ranks:

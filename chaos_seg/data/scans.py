@@ -96,7 +96,7 @@ class Scan:
 class FoundScan:
     """A scan that was found and not yet looked at: open() tells what is wrong with it.
 
-    `identity` is a hash of what it is made of, the same wherever it lies.
+    `identity` is a hash that is another one for other slices: of their UIDs or names, with sizes, or of a NIfTI file.
     """
 
     name: str
@@ -183,8 +183,10 @@ def _chaos_patient(patient: str, folder: Path) -> FoundScan:
 
 
 def _dicom_series(name: str, members: Sequence[_Member], damaged: Sequence[Path]) -> FoundScan:
-    once = {str(header.get("SOPInstanceUID", path)): (path, header) for path, header in reversed(members)}
-    kept = [one for one in members if one in once.values()]
+    once: dict[str, _Member] = {}  # a copy of a slice elsewhere is the same slice
+    for path, header in members:
+        once.setdefault(str(header.SOPInstanceUID), (path, header))
+    kept = list(once.values())
     folders = {path.parent for path, _ in kept}
     lost = [path.name for path in damaged if path.parent in folders]
     told = [f"{len(lost)} files beside its slices can't be read, {lost[0]} first"] if lost else []

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from scipy import ndimage
 
-from chaos_seg.data.audit import LIVER_GOES_ON, LIVER_HU, LIVER_HU_STD, LIVER_ML
+from chaos_seg.data.audit import LIVER_GOES_ON, LIVER_HU, LIVER_HU_STD, LIVER_ML, named_slices
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.measures import FAT_HU, PADDING_HU
 from chaos_seg.evaluation.masks import largest_component
@@ -92,11 +92,11 @@ def scan_alarms(mask: np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: S
     if known and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not ends)):
         found.append(f"a liver of {millilitres:.0f} ml; expected {LIVER_ML[0]} to {LIVER_ML[1]} ml")
     if liver.gaps:
-        found.append(f"a gap along z: no mask on {_named(liver.gaps)} of {n}, between slices with liver")
+        found.append(f"a gap along z: no mask on {named_slices(liver.gaps, n)}, between slices with liver")
     if ends:
         found.append(f"the mask reaches the {' and the '.join(ends)} slice: the liver may go on beyond the scan")
     if touching := [rank for rank in liver.labelled.tolist() if _on_edge(mask[rank])]:
-        found.append(f"the mask touches the picture's edge on {_named(touching)} of {n}")
+        found.append(f"the mask touches the picture's edge on {named_slices(touching, n)}")
     apart = 1 - sum(np.count_nonzero(plane) for plane in liver.main.values()) / np.count_nonzero(mask)
     if apart > PARTS_SHARE:
         found.append(f"several parts: {100 * apart:.1f} % of the mask is apart from its largest part")
@@ -213,15 +213,6 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 def _on_edge(plane: np.ndarray) -> int:
     """Pixels of a mask (rows, columns) in the picture's outermost rows and columns."""
     return int(np.count_nonzero(plane) - np.count_nonzero(plane[1:-1, 1:-1]))
-
-
-def _named(ranks: Sequence[int]) -> str:
-    """`slices 3 to 5 and 9`, counted from 1."""
-    starts = [k for k, rank in enumerate(ranks) if not k or rank != ranks[k - 1] + 1]
-    runs = [ranks[start:end] for start, end in pairwise([*starts, len(ranks)])]
-    words = [f"{run[0] + 1} to {run[-1] + 1}" if len(run) > 1 else f"{run[0] + 1}" for run in runs]
-    listed = " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
-    return f"slice{'s' * (len(ranks) > 1)} {listed}"
 
 
 class _Histogram:

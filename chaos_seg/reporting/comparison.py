@@ -18,7 +18,7 @@ from chaos_seg.evaluation.scores import (
 )
 from chaos_seg.evaluation.statistics import compare_pairs, mean_interval, sentence, too_few
 from chaos_seg.reporting import reference
-from chaos_seg.reporting.runs import Run, by_arm, paired, unbalanced
+from chaos_seg.reporting.runs import Run, by_arm, paired, scored_sides, unbalanced
 from chaos_seg.reporting.tables import Column, Table
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
@@ -76,6 +76,9 @@ def study_tables(scores: Mapping[str, Sequence[PatientScore]], metrics: Sequence
                 values = patient_values(rows, metric)
                 label = METRIC_NAMES[metric] if len(members) == 1 else f"{arm}, {METRIC_NAMES[metric]}"
                 lines.append([label, *map(values.get, patients), mean_defined(np.array(list(values.values())))])
+        if len(members) == 1:
+            empty = patient_values(next(iter(members.values())), "both_empty")
+            lines.append(["Both-empty slices", *(round(empty[patient]) for patient in patients), None])
         slices = {row.patient: row.slices for rows in members.values() for row in rows}
         published = {} if synthetic else reference.published_patients(slices)
         if published:
@@ -108,7 +111,7 @@ def means_table(runs: Sequence[Run], metric: str) -> Table:
     The interval is that of the mean over the last side, the test patients where there are any.
     """
     arms = by_arm(runs)
-    sides = [side for side in SIDES if any(row.side == side for run in runs for row in run.scores)]
+    sides = scored_sides(runs)
     rows = []
     for arm, members in arms.items():
         scores = [row for run in members for row in run.scores]
@@ -219,7 +222,7 @@ def dice_by_threshold(runs: Sequence[Run], side: str) -> np.ndarray:
 
 def threshold_table(runs: Sequence[Run]) -> Table:
     """Volume Dice of the last side at the threshold of the runs, and at the one that validation would have chosen."""
-    last = [side for side in SIDES if any(row.side == side for row in runs[0].scores)][-1]
+    last = scored_sides(runs)[-1]
     rows = []
     for arm, members in by_arm(runs).items():
         used = float(members[0].summary["threshold"])

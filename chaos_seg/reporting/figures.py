@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from chaos_seg.data.splits import SIDES
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, reliability
 from chaos_seg.evaluation.counts import FIELDS
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting.comparison import dice_by_threshold, patient_values
 from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE
-from chaos_seg.reporting.runs import Run
+from chaos_seg.reporting.runs import Run, scored_sides
 
 # Okabe and Ito's colours; arms differ in marker and line style too.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -30,7 +29,7 @@ Arms = Mapping[str, Sequence[Run]]
 
 def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
     """A panel a side: a point for each patient under each loss, joined over the losses, with mean and interval."""
-    sides = [side for side in SIDES if any(run.patients(side) for runs in arms.values() for run in runs)]
+    sides = scored_sides([run for runs in arms.values() for run in runs])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1 * len(sides) + 0.6, 3.6), layout="constrained")
         panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos_seg.data.splits import SIDES
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.statistics import RESAMPLES
 from chaos_seg.reporting import figures
@@ -17,7 +16,7 @@ from chaos_seg.reporting.comparison import (
 )
 from chaos_seg.reporting.page import data_uri, drawn, render
 from chaos_seg.reporting.reference import deviations_table
-from chaos_seg.reporting.runs import Run, by_arm
+from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 
 EXAMPLES = ("best", "median", "worst")
@@ -33,7 +32,7 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
     """
     arms = by_arm(runs)
     synthetic = any(run.summary["synthetic"] for run in runs)
-    sides = [side for side in SIDES if any(run.patients(side) for run in runs)]
+    sides = scored_sides(runs)
     last = sides[-1]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
     tables: dict[str, list[Table]] = {

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from omegaconf import OmegaConf
 
+from chaos_seg.data.splits import SIDES
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.pairing import Paired, Score, per_patient
@@ -136,6 +137,11 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def scored_sides(runs: Sequence[Run]) -> list[str]:
+    """The sides with patients, in the order train, val, test."""
+    return [side for side in SIDES if any(run.patients(side) for run in runs)]
+
+
 def by_arm(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each arm, arms in the order in which they first appear."""
     return {arm: [run for run in runs if run.arm == arm] for arm in dict.fromkeys(run.arm for run in runs)}
@@ -151,23 +157,15 @@ def unbalanced(runs: Sequence[Run]) -> bool:
 
 
 def paired(runs: Sequence[Run], side: str, metric: str) -> Paired:
-    """A metric of the patients of one side, patient by patient under every arm; see pairing.per_patient.
-
-    `metric` is a field of PatientScore, or of ChallengeScore for the masks as predicted.
+    """A field of PatientScore of the patients of one side, patient by patient under every arm; see per_patient.
 
     Raises:
         UserError: arms with other seeds, folds or patients, or nothing to compare.
     """
-
-    def rows(run: Run) -> Sequence[PatientScore | ChallengeScore]:
-        if metric in {field.name for field in fields(PatientScore)}:
-            return run.scores
-        return [row for row in run.challenge if row.masks == "as predicted"]
-
     return per_patient(
         Score(run.arm, run.seed, run.fold, row.patient, getattr(row, metric))
         for run in runs
-        for row in rows(run)
+        for row in run.scores
         if row.side == side
     )
 

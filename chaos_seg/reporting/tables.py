@@ -16,7 +16,7 @@ WIDTH = 120  # of words on a terminal
 
 @dataclass(frozen=True)
 class Column:
-    """`decimals` of its numbers; None for words and whole numbers."""
+    """`decimals` of its numbers that are not whole ones; None for words."""
 
     title: str
     decimals: int | None = None
@@ -102,7 +102,7 @@ def _is_missing(value: Any) -> bool:
 def _shown(value: Any, decimals: int | None) -> str:
     if _is_missing(value):
         return "–"
-    if decimals is None or isinstance(value, str):
+    if decimals is None or isinstance(value, str | int):
         return str(value)
     return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no -0.000
 

@@ -51,14 +51,15 @@ def test_the_study_layout_has_its_printed_numbers_below_for_chaos_patients_alone
         *["30", "28", "24", "27", "8", "22", "23", "21", "10", "6", "2", "14", "19", "18", "1"],
         "Average",
     ]
-    ours, printed = train_table.rows
+    ours, empty, printed = train_table.rows
+    assert empty == ["Both-empty slices", *[1] * 15, None]
     assert ours[1:-1] == printed[1:-1] and printed[-1] == 0.965 and ours[-1] == pytest.approx(0.963, abs=5e-4)
-    assert val_table.rows[1] == ["study, published", 0.867, 0.845, 0.939, 0.943, 0.899]
-    assert test_table.rows[1] == ["study, published", 0.944, 0.944]
+    assert val_table.rows[2] == ["study, published", 0.867, 0.845, 0.939, 0.943, 0.899]
+    assert test_table.rows[2] == ["study, published", 0.944, 0.944]
     # Phantoms, and a patient of the same number who is someone else's, have no published Dice.
-    assert all(len(table.rows) == 1 for table in study_tables({"iou": scores}, ["volume_dice"], synthetic=True))
+    assert all(len(table.rows) == 2 for table in study_tables({"iou": scores}, ["volume_dice"], synthetic=True))
     other = [replace(row, slices=50) for row in scores]
-    assert all(len(table.rows) == 1 for table in study_tables({"iou": other}, ["volume_dice"], synthetic=False))
+    assert all(len(table.rows) == 2 for table in study_tables({"iou": other}, ["volume_dice"], synthetic=False))
 
 
 def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
@@ -83,7 +84,7 @@ def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
 def test_undefined_scores_are_dashes_and_left_out_of_means() -> None:
     scores = scored("test", {"a": 0.8, "b": math.nan})
     (table,) = study_tables({"bce": scores}, ["volume_dice"], synthetic=True)
-    assert table.cells() == [["Volume Dice", "0.800", "–", "0.800"]]
+    assert table.cells() == [["Volume Dice", "0.800", "–", "0.800"], ["Both-empty slices", "1", "1", "–"]]
     assert "–" in run_tables("bce", scores, [], synthetic=True)
 
 
@@ -171,7 +172,7 @@ def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tm
         assert one.summary["averages"]["volume_dice"]["test"] == pytest.approx(by_patient["4"].volume_dice, nan_ok=True)
         assert one.patients("train") == ["1", "2"] and len(one.slices["3"]) == 7
         assert one.levels["4"].sum() == 7 * 32 * 32
-    assert paired(runs, "val", "ravd_percent").patients == ("3",) and len(metrics_table(runs).rows) == 6
+    assert paired(runs, "val", "volume_dice").patients == ("3",) and len(metrics_table(runs).rows) == 6
     table = threshold_table(runs)
     for row, one in zip(table.rows, runs, strict=True):
         assert row[1] == 100 and row[2] == pytest.approx(
