@@ -258,8 +258,8 @@ class PredictConfig:
     ckpt: Any  # a path, perhaps with wildcards, or a list of paths
     input: str
     output: str
-    series: str | None
-    formats: list[str]
+    series: Any  # all, a name, a list of names or null
+    formats: list[str] | None
     alarms: bool
     threshold: float | None
     device: str
@@ -269,11 +269,17 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         known = ("png", "challenge", "nifti", "dicom_seg")
-        _expect(bool(self.formats) and set(self.formats) <= set(known), "formats", self.formats, f"some of {known}")
+        if self.formats is not None:
+            _expect(bool(self.formats) and set(self.formats) <= set(known), "formats", self.formats, f"some of {known}")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
+
+    def names(self) -> list[str] | None:
+        """The series chosen."""
+        given = self.series if isinstance(self.series, list) else [self.series]
+        return None if self.series is None else [str(name) for name in given]
 
     def checkpoints(self) -> list[str]:
         """The paths of the models."""

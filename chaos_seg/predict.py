@@ -11,9 +11,8 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from tqdm import tqdm
 
 from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
-from chaos_seg.data.scans import Axial, FoundScan, Scan, find_scans
+from chaos_seg.data.scan import Axial, Scan
+from chaos_seg.data.scans import FoundScan, Search, choose, find_scans
 from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.evaluation.alarms import (
     Fingerprint,
@@ -37,9 +37,7 @@ from chaos_seg.evaluation.alarms import (
 )
 from chaos_seg.evaluation.masks import fill_holes, largest_component
 from chaos_seg.files import read_json, write_bytes, write_json
-from chaos_seg.formats.dicom_seg import write_dicom_seg
-from chaos_seg.formats.nifti import write_nifti
-from chaos_seg.formats.png import write_png
+from chaos_seg.formats import expect_packages, writers_for
 from chaos_seg.prediction import PackedMask, Predictor, chosen_device
 from chaos_seg.reporting.qc_page import qc_page, scan_section
 
@@ -102,64 +100,80 @@ def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[
         yield plane
 
 
-def write_masks(mask: PackedMask, scan: Scan, formats: Sequence[str], folder: Path) -> list[str]:
-    """The mask of a scan in each of `formats` below `folder`; returns what to know of them."""
-    told = []
-    for name in formats:
-        if name == "png":
-            write_png(mask, folder / "png")
-        elif name == "challenge":
-            write_png(mask, folder / "Results")
-        elif name == "nifti":
-            write_nifti(mask, scan, folder / "liver.nii.gz")
-        elif not scan.is_dicom:
-            told.append("no DICOM-SEG: the scan is not DICOM")
-        elif not mask.pixels().any():
-            told.append("no DICOM-SEG: it can not hold an empty mask")
-        else:
-            write_dicom_seg(mask, scan, folder / "liver.dcm")
-    return told
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan; `failure` is why it has no masks, `refused` which formats could not hold them, and why.
+
+    `summary` is what summary.json says of it, without the alarms.
+    """
+
+    name: str
+    failure: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 def predict(
     scans: Sequence[FoundScan], predictor: Predictor, config: PredictConfig, settings: Mapping[str, Any]
-) -> list[str]:
-    """Predict each scan into a folder of its own; returns the names of those that failed.
+) -> list[Outcome]:
+    """Predict each scan into a folder of its own.
 
-    A folder appears when it is complete. One that is there, of the same scan, models and settings, is kept.
+    A folder appears when it is complete. One that is there, of the same scan, models and settings, is kept. Whatever
+    a scan raises, the next one is predicted.
     """
-    output, failed = Path(config.output), []
+    outcomes = []
     for found in tqdm(scans, "Scans", disable=None):
-        folder, partial = output / found.name, output / f".{found.name}.partial"
+        partial = Path(config.output) / f".{found.name}.partial"
         try:
-            if _is_done(folder, {"scan": found.identity, **settings}):
-                log.info("%s: done before", found.name)
-                continue
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            said = predict_one(found, predictor, config, settings, partial)
-            partial.rename(folder)
-            log.info("%s: %s", found.name, said)
+            outcome = _predict_or_keep(found, predictor, config, settings, partial)
         except (UserError, OSError) as error:
-            shown = error if isinstance(error, UserError) else unusable_file(error) or error
-            log.error("%s: %s", found.name, shown)
-            failed.append(found.name)
+            outcome = Outcome(found.name, str(unusable_file(error) or error if isinstance(error, OSError) else error))
+        except Exception as error:
+            log.exception("%s: unexpected", found.name)
+            outcome = Outcome(found.name, f"{type(error).__name__}: {error}")
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return failed
+        if outcome.failure is not None:
+            log.error("%s: %s", found.name, outcome.failure)
+        for name, reason in outcome.refused.items():
+            log.error("%s: no %s: %s", found.name, name, reason)
+        outcomes.append(outcome)
+    return outcomes
 
 
-def _is_done(folder: Path, made_of: Mapping[str, Any]) -> bool:
-    """Whether the masks in `folder` are made of just that.
+def _predict_or_keep(
+    found: FoundScan, predictor: Predictor, config: PredictConfig, settings: Mapping[str, Any], partial: Path
+) -> Outcome:
+    folder = Path(config.output) / found.name
+    before = _done_before(folder, {"scan": found.identity, **settings})
+    if before is not None:
+        log.info("%s: done before", found.name)
+        return _outcome(before)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    summary, said = predict_one(found, predictor, config, settings, partial)
+    partial.rename(folder)
+    log.info("%s: %s", found.name, said)
+    return _outcome(summary)
+
+
+def _outcome(summary: Mapping[str, Any]) -> Outcome:
+    short = {key: value for key, value in summary.items() if key not in ("alarms", "made_of", "seconds", "name")}
+    return Outcome(summary["name"], None, summary["refused"], short)
+
+
+def _done_before(folder: Path, made_of: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The summary of the masks in `folder`, when they are made of just that; None without folder.
 
     Raises:
         UserError: they are made of something else, or there is something else.
     """
     if not folder.exists():
-        return False
+        return None
     try:
-        before = read_json(folder / "summary.json")["made_of"]
-        other = [key for key in made_of if before.get(key) != made_of[key]]
+        summary: Mapping[str, Any] = read_json(folder / "summary.json")
+        other = [key for key in made_of if summary["made_of"].get(key) != made_of[key]]
+        _ = summary["name"], summary["refused"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{folder}: expected a new folder, found something else there; name another output.") from None
     if other:
@@ -167,17 +181,31 @@ def _is_done(folder: Path, made_of: Mapping[str, Any]) -> bool:
             f"{folder}: expected the masks of this command, found those of another {', '.join(other)}; name another "
             "output."
         )
-    return True
+    return summary
 
 
 def predict_one(
     found: FoundScan, predictor: Predictor, config: PredictConfig, settings: Mapping[str, Any], folder: Path
-) -> str:
-    """Predict a scan, write masks, alarms.html and summary.json into `folder`; returns what to say of it."""
+) -> tuple[dict[str, Any], str]:
+    """Predict a scan, write masks, alarms.html and summary.json into `folder`; returns the summary and what to say.
+
+    Raises:
+        UserError: the scan makes no volume, or no format can hold its mask, which is known before it is predicted.
+    """
     scan, post = found.open(), config.postprocess
+    writers, refused = writers_for(scan, config.formats)
+    if not writers:
+        raise UserError("; ".join(f"no {name}: {reason}" for name, reason in refused.items()))
     prediction = predict_scan(scan, predictor, settings["threshold"], post.largest_component, post.fill_holes)
     started = time.perf_counter()
-    told = [*scan.warnings, *write_masks(prediction.mask, scan, config.formats, folder)]
+    told = [*scan.warnings, *(note for writer in writers.values() for note in writer.notes)]
+    for name, writer in writers.items():
+        try:
+            writer.write(prediction.mask, folder)
+        except OSError:
+            raise
+        except Exception as error:  # another library's: its format is lost, the others are not
+            refused[name] = f"{type(error).__name__}: {error}"
     prediction.seconds["write"] = time.perf_counter() - started
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)
@@ -188,13 +216,14 @@ def predict_one(
         told += findings
     elif config.alarms:
         told.append("its slices were not looked at for alarms: they are not axial, or not in their order")
-    summary = {
-        "name": scan.name,
+    summary: dict[str, Any] = {
+        "name": found.name,
         "slices": scan.shape[0],
         "slices_with_liver": int((pixels > 0).sum()),
         "spacing_mm": scan.spacing_mm,
         "volume_ml": volume_ml,
         "warnings": told,
+        "refused": refused,
         "alarms": [asdict(alarm) for alarm in alarms],
         "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
         "made_of": {"scan": found.identity, **settings},
@@ -205,19 +234,40 @@ def predict_one(
     write_json(folder / "summary.json", summary)
     words = [*told, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in alarms[:1])]
     slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"
-    return f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
+    return summary, f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
+
+
+def summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What became of every file below the input, for summary.json of the output folder."""
+    done = {outcome.name: outcome for outcome in outcomes}
+    scans = []
+    for found in search.scans:
+        outcome = done.get(found.name)
+        status = "not chosen" if outcome is None else "predicted" if outcome.failure is None else "failed"
+        rest = {} if outcome is None else {"failure": outcome.failure, "refused": outcome.refused, **outcome.summary}
+        scans.append({"name": found.name, "about": found.about, "status": status, "files": len(found.files), **rest})
+    left_out = [{"file": str(item.path), "reason": item.reason, "may_be_slices": item.lost} for item in search.left_out]
+    return {
+        "files_of_scans": sum(len(found.files) for found in search.scans),
+        "files_left_out": len(left_out),
+        "scans": scans,
+        "left_out": left_out,
+    }
 
 
 @contextmanager
 def held(output: Path) -> Iterator[None]:
-    """Hold an output folder against a second process.
+    """Hold an output folder against a second process; one that stays empty is removed again.
 
     Raises:
-        UserError: one works in it already.
+        UserError: one works in it already, or it can't be made.
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"output={output}: expected a folder, found a file; name another.")
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output={output}: it can't be made ({error.strerror}); name another folder.") from None
     with (output / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,18 +275,19 @@ def held(output: Path) -> Iterator[None]:
             raise UserError(
                 f"output={output}: another process is writing there; wait for it, or name another."
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in output.iterdir()] == [".lock"]:
+                (output / ".lock").unlink()
+                output.rmdir()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="predict")
 @plain_errors
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
-    for name, package in (("nifti", "nibabel"), ("dicom_seg", "highdicom")):
-        if name in config.formats and find_spec(package) is None:
-            raise UserError(
-                f"formats: {name} needs {package}; install it with pip install -e '.[clinical]', or leave it out."
-            )
+    expect_packages(config.formats or ())
     source, output = Path(config.input), Path(config.output)
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
@@ -251,17 +302,35 @@ def main(cfg: DictConfig) -> None:
         "threshold": thresholds.pop() if config.threshold is None else config.threshold,
         "postprocess": asdict(config.postprocess),
         "rotations_deg": list(config.tta.rotations_deg),
-        "formats": list(config.formats),
+        "formats": config.formats,
         "alarms": config.alarms,
         "chaos_seg": version("chaos_seg"),
     }
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
+    unpacked = output / ".unpacked"
     with held(output):
-        scans = find_scans(source, config.series)
-        failed = predict(scans, predictor, config, settings)
-    log.info("%d of %d scans in %s. Not a medical device.", len(scans) - len(failed), len(scans), output)
-    if failed:
-        raise UserError(f"Not predicted: {', '.join(failed)}; what was done is kept, run again for the rest.")
+        shutil.rmtree(unpacked, ignore_errors=True)
+        try:
+            search = find_scans(source, unpacked)
+            for reason in search.reasons():
+                log.warning("%s", reason)
+            outcomes = predict(choose(search.scans, config.names()), predictor, config, settings)
+            write_json(output / "summary.json", summary_of(search, outcomes))
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+    failed = [outcome.name for outcome in outcomes if outcome.failure is not None]
+    without = [outcome.name for outcome in outcomes if outcome.refused]
+    lost = sum(item.lost for item in search.left_out)
+    chosen, slices = len(outcomes), sum(len(found.files) for found in search.scans)
+    log.info("%d files are slices of %d scans, %d are left out.", slices, len(search.scans), len(search.left_out))
+    log.info("%d of %d scans in %s. Not a medical device.", chosen - len(failed), chosen, output)
+    wrong = [
+        *([f"Not predicted: {', '.join(failed)}"] if failed else []),
+        *([f"a format refused for: {', '.join(without)}"] if without else []),
+        *([f"{lost} files or folders left out that may hold slices"] if lost else []),
+    ]
+    if wrong:
+        raise UserError(f"{'; '.join(wrong)}; see above, and {output / 'summary.json'}. What was done is kept.")
 
 
 if __name__ == "__main__":

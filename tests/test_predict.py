@@ -16,13 +16,28 @@ from scipy.spatial.transform import Rotation
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.dicom import read_mask
-from chaos_seg.data.scans import find_scans
+from chaos_seg.data.scan import Scan
+from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.predict import held, predict_scan, write_masks
+from chaos_seg.formats import writers_for
+from chaos_seg.predict import held, predict_scan
 from chaos_seg.prediction import PackedMask
 from chaos_seg.train import train
 
 Write = Callable[..., list[Path]]
+
+
+def opened(place: Path, series: str | None = None) -> Scan:
+    (found,) = choose(find_scans(place).scans, None if series is None else [series])
+    return found.open()
+
+
+def write_masks(mask: PackedMask, scan: Scan, formats: list[str], folder: Path) -> list[str]:
+    """Returns what the formats have to say of it."""
+    writers, refused = writers_for(scan, formats)
+    for writer in writers.values():
+        writer.write(mask, folder)
+    return [note for writer in writers.values() for note in writer.notes] + list(refused.values())
 
 
 class Bright:
@@ -93,7 +108,7 @@ def test_masks_are_where_the_scan_is(
     points = origin + index @ steps
     hu = body(points)
     write_series(tmp_path / "in", hu, origin, steps)
-    scan = find_scans(tmp_path / "in")[0].open()
+    scan = opened(tmp_path / "in")
     mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     assert write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path) == []
     expected = points[hu > 0]
@@ -102,8 +117,13 @@ def test_masks_are_where_the_scan_is(
     voxel = abs(np.linalg.det(steps))
     assert scan.volume_ml(mask.pixels()) == pytest.approx(len(expected) * voxel / 1000)
 
-    again = find_scans(tmp_path / "liver.nii.gz")[0].open()  # NIfTI as input: its mask is a scan of 0 and 1
-    mask = predict_scan(again, Bright(), 0.5, largest=False, holes=False).mask  # type: ignore[arg-type]
+    nib = pytest.importorskip("nibabel")  # NIfTI as input: the HU where the mask was put
+    image = nib.load(tmp_path / "liver.nii.gz")
+    source = nib.Nifti1Image(np.where(image.dataobj, 100, -100).astype(np.int16), None, image.header)
+    source.set_data_dtype(np.int16)
+    nib.save(source, tmp_path / "source.nii")
+    again = opened(tmp_path / "source.nii")
+    mask = predict_scan(again, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     (tmp_path / "again").mkdir()
     write_masks(mask, again, ["nifti"], tmp_path / "again")
     assert same_points(nifti_points(tmp_path / "again" / "liver.nii.gz"), expected)
@@ -115,7 +135,7 @@ def test_slices_after_a_gap_keep_their_places(write_series: Write, tmp_path: Pat
     paths = write_series(tmp_path / "in", np.full((8, 4, 5), 100), np.zeros(3), steps)
     for missing in (3, 4):
         paths[missing].unlink()
-    scan = find_scans(tmp_path / "in")[0].open()
+    scan = opened(tmp_path / "in")
     mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
     write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path)
     for points in (nifti_points(tmp_path / "liver.nii.gz"), seg_points(tmp_path / "liver.dcm")):
@@ -128,7 +148,7 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     hu = np.full((4, 6, 5), -100)
     hu[1:3, 2:4, 1:3] = 50
     paths = write_series(tmp_path / "in", hu, np.zeros(3), steps)
-    scan = find_scans(tmp_path / "in")[0].open()
+    scan = opened(tmp_path / "in")
     write_masks(PackedMask(hu > 0), scan, ["dicom_seg", "png"], tmp_path)
     if shutil.which("dciodvfy"):  # of dicom3tools
         said = subprocess.run(["dciodvfy", str(tmp_path / "liver.dcm")], capture_output=True, text=True).stderr
@@ -146,15 +166,16 @@ def test_a_segment_refers_to_its_source_and_is_coded(write_series: Write, tmp_pa
     )
     assert (frames[..., 0] == (hu > 0)).all()
     assert len(list((tmp_path / "png").iterdir())) == 4
-    assert write_masks(PackedMask(hu > 500), scan, ["dicom_seg"], tmp_path) == [
-        "no DICOM-SEG: it can not hold an empty mask"
-    ]
+    (tmp_path / "empty").mkdir()
+    assert write_masks(PackedMask(hu > 500), scan, ["dicom_seg"], tmp_path / "empty") == []
+    empty = hd.seg.segread(tmp_path / "empty" / "liver.dcm")
+    assert not empty.pixel_array.any() and empty.NumberOfFrames == 4
 
 
 def test_set_3_is_the_same_points_in_every_format(real_root: Path, tmp_path: Path) -> None:
     """The organisers' mask of a real scan, written and read back; expected from the attributes of its DICOM alone."""
     pytest.importorskip("highdicom")
-    scan = find_scans(real_root, "3")[0].open()
+    scan = opened(real_root, "3")
     masks = sorted((real_root / "Train_Sets" / "CT" / "3" / "Ground").iterdir())
     mask = PackedMask(read_mask(path)[1] > 0 for path in masks)
     expected = []
@@ -225,7 +246,7 @@ def test_the_command_as_a_user_gives_it(
     models = json.loads((tmp_path / "two_out" / "good" / "summary.json").read_text())["made_of"]["models"]
     assert len(models) == 3  # best, fold1, last
     assert code == 1 and "Not predicted: torn" in said and "Traceback" not in said
-    assert sorted(path.name for path in (tmp_path / "two_out").iterdir()) == [".lock", "good"]
+    assert sorted(path.name for path in (tmp_path / "two_out").iterdir()) == [".lock", "good", "summary.json"]
     for overrides, sentence in (
         (("input=two", "output=two/out"), "expected a folder outside of the input"),
         (("input=nowhere", "output=x"), "input=nowhere: expected a folder or a file"),
@@ -244,7 +265,7 @@ def test_slices_in_no_order_keep_their_places(write_series: Write, tmp_path: Pat
     paths = write_series(place, np.full((6, 4, 5), 100), np.zeros(3), steps)
     for rank, number in zip(range(6), (2, 3, 4, 0, 1, 5), strict=True):
         paths[rank].rename(place / f"i{number}.dcm")
-    scan = find_scans(tmp_path / "tree")[0].open()
+    scan = opened(tmp_path / "tree")
     assert not scan.in_order and scan.step_mm == 2
     assert scan.warnings == ("file names are not in the order of the slices: masks are numbered by file name",)
     write_masks(PackedMask(np.stack([plane > 0 for plane in map(scan.hu, range(6))])), scan, ["nifti"], tmp_path)

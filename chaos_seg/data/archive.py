@@ -225,7 +225,7 @@ def _ct_patients(archive: Path, zip_file: zipfile.ZipFile) -> Patients:
         match = CT_FILE.fullmatch(name)
         if "__MACOSX" in name.split("/"):
             match = None
-        fault = _entry_fault(info)
+        fault = entry_fault(info)
         if match:
             target = f"{match[1]}/{match[2]}".casefold()  # as a disk that does not tell a.dcm from A.dcm sees it
             if target in seen:
@@ -253,7 +253,8 @@ def _ct_patients(archive: Path, zip_file: zipfile.ZipFile) -> Patients:
     return {place: patients[place] for place in sorted(patients, key=natural_key)}
 
 
-def _entry_fault(info: zipfile.ZipInfo) -> str | None:
+def entry_fault(info: zipfile.ZipInfo) -> str | None:
+    """Why an entry of a zip is not unpacked."""
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 when the zip was not made on Unix
     if UNSAFE.match(info.orig_filename):
         return "has an unsafe name"

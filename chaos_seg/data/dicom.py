@@ -9,13 +9,20 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from chaos_seg.data.compressed import pixels
 from chaos_seg.data.identity import identifying
@@ -27,6 +34,7 @@ HU_RANGE = (-2048, 3071)
 MAX_PIXELS = 2048 * 2048  # a CT slice has 512 x 512, seldom 1024 x 1024
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 MAX_BYTES = 16 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
+PIXELS = 0x7FE00008  # the first tag of pixel data
 MAX_ELEMENTS = 20_000  # of a DICOM file; CT has about 100, and a million take pydicom four seconds
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it logs tracebacks of what becomes a UserError here
@@ -72,12 +80,8 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's remarks on values that don't matter here
             data = path.read_bytes()
-            if DEFLATED in data:  # seldom elsewhere; then look properly, before pydicom inflates it in memory
-                meta = pydicom.filereader.read_file_meta_info(path)
-                if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                    raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
-            number = itertools.count()
-            dataset = pydicom.filereader.read_partial(io.BytesIO(data), lambda *_: next(number) >= MAX_ELEMENTS)
+            _expect_inflated(path, data)
+            dataset = _dataset(io.BytesIO(data), stop_at_pixels=False)
             modality = dataset.get("Modality")
             if modality != "CT":
                 raise UserError(
@@ -111,6 +115,54 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
         if "plugin" in reason or "decompress" in reason:
             hint += ", or install the codecs of compressed DICOM with pip install python-gdcm"
         raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:'):.200}); {hint}.") from None
+
+
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether a file that starts with `head`, 132 bytes or more, is DICOM; old archives write it without preamble."""
+    if head[128:132] == b"DICM":
+        return True
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if head[:4] in (b"\0\x08\0\x05", b"\0\x08\0\x08", b"\0\x08\0\x16"):  # big-endian
+        return explicit
+    little = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
+    return little and (explicit or 0 < int.from_bytes(head[4:8], "little") <= 64)
+
+
+def read_header(path: Path) -> pydicom.FileDataset:
+    """The attributes of a DICOM file up to its pixels, with its file meta information, which may be empty.
+
+    Raises:
+        UserError: what would block or fill the memory when opened. Damaged bytes raise anything that pydicom raises.
+    """
+    _expect_ordinary_file(path)
+    with path.open("rb") as file:
+        _expect_inflated(path, file.read(4096))
+        file.seek(0)
+        return _dataset(file, stop_at_pixels=True)
+
+
+def _dataset(file: BinaryIO, stop_at_pixels: bool) -> pydicom.FileDataset:
+    number = itertools.count()
+
+    def stop(tag: BaseTag, *_: object) -> bool:
+        return next(number) >= MAX_ELEMENTS or (stop_at_pixels and tag >= PIXELS)
+
+    forced = looks_like_dicom(file.read(140))
+    file.seek(0)
+    dataset = pydicom.filereader.read_partial(file, stop, force=forced)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def _expect_inflated(path: Path, data: bytes) -> None:
+    """Refuse a file that is deflated as a whole before pydicom inflates it in memory."""
+    if DEFLATED in data:  # seldom elsewhere; then look properly
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
 
 
 def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -1,95 +1,32 @@
-"""Scans to predict: the CT series in any folder of DICOM, a CHAOS tree, or NIfTI files, read slice by slice."""
+"""Scans to predict: the CT series in any folder of DICOM, a CHAOS tree, zips or NIfTI files, and what became of every
+other file.
+"""
 
 import functools
 import hashlib
 import logging
 import os
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pydicom
+from tqdm import tqdm
 
-from chaos_seg.data.chaos import find_patients, natural_key
-from chaos_seg.data.dicom import HU_RANGE, read_slice, slice_normal
-from chaos_seg.errors import UserError
+from chaos_seg.data.chaos import PatientFolder, find_patients, natural_key, pair_slices
+from chaos_seg.data.nifti import is_label_map, is_nifti, nifti_scan
+from chaos_seg.data.scan import Scan
+from chaos_seg.data.series import Series, content_hash, scan_of, series_of
+from chaos_seg.data.slices import LeftOut, Slice, read_place
+from chaos_seg.data.unzip import unzip
+from chaos_seg.errors import UserError, raise_faults
 
 log = logging.getLogger(__name__)
 
-GEOMETRY_MM = 0.01  # positions and spacings that differ by less are the same
-UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
-_TAGS = [
-    *("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "PatientID", "Modality", "ImageType"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "SliceThickness", "SyntheticData"),
-]
-
-
-_Member = tuple[Path, pydicom.Dataset]
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A CT volume whose slices are read one by one; millimetres in DICOM patient coordinates (LPS).
-
-    `origin_mm` (slices, 3) is the centre of each slice's first pixel; `row_mm` and `column_mm` (3,) are the steps to
-    the next row and to the next column.
-    """
-
-    name: str
-    files: tuple[Path, ...]  # the DICOM slices in their order, or one NIfTI
-    shape: tuple[int, int, int]  # slices, rows, columns
-    origin_mm: np.ndarray
-    row_mm: np.ndarray
-    column_mm: np.ndarray
-    read: Callable[[int], np.ndarray]
-    warnings: tuple[str, ...] = ()
-    synthetic: bool = False  # SyntheticData (0008,001C)
-    thickness_mm: float = 1.0  # of a single slice, which has no distance to another
-
-    @property
-    def is_dicom(self) -> bool:
-        return len(self.files) == self.shape[0] and not _is_nifti(self.files[0])
-
-    def hu(self, rank: int) -> np.ndarray:
-        """Slice `rank` as int16 HU (rows, columns)."""
-        return self.read(rank)
-
-    @property
-    def z_mm(self) -> np.ndarray:
-        """Position of each slice along the normal of the slices, float64 (slices,)."""
-        normal = np.cross(self.column_mm, self.row_mm)
-        return self.origin_mm @ (normal / np.linalg.norm(normal))
-
-    @property
-    def step_mm(self) -> float:
-        """The usual distance between slices; the thickness of a single one."""
-        return float(np.median(np.diff(np.sort(self.z_mm)))) if self.shape[0] > 1 else self.thickness_mm
-
-    @property
-    def in_order(self) -> bool:
-        """Whether the slices follow one another along the body."""
-        steps = np.diff(self.z_mm)
-        return bool((steps > 0).all() or (steps < 0).all())
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Between slices, rows and columns."""
-        return self.step_mm, float(np.linalg.norm(self.row_mm)), float(np.linalg.norm(self.column_mm))
-
-    def volume_ml(self, liver_pixels: np.ndarray) -> float:
-        """Volume of a mask with so many pixels in each slice (slices,); a slice reaches half-way to its neighbours."""
-        order = np.argsort(self.z_mm)
-        steps = np.diff(self.z_mm[order])
-        ends = np.full(1, self.step_mm)
-        thickness = (np.concatenate([ends, steps]) + np.concatenate([steps, ends])) / 2
-        area = np.linalg.norm(np.cross(self.column_mm, self.row_mm))
-        return float((liver_pixels[order] * thickness).sum() * area / 1000)
+MAX_NAME = 100  # bytes of a scan's name, which is a folder's
+OTHER_VOLUMES = (".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".7z", ".rar", ".tar", ".gz", ".tgz")
+RESERVED = "summary.json"  # of the output folder, beside the scans'
 
 
 @dataclass(frozen=True)
@@ -102,357 +39,243 @@ class FoundScan:
     name: str
     patient: str
     identity: str
-    open: Callable[[], Scan]
+    files: tuple[Path, ...]
+    about: str  # to choose by
+    read: Callable[[str], Scan]  # takes the name
+
+    def open(self) -> Scan:
+        """Raises UserError: what was found makes no volume."""
+        return self.read(self.name)
 
 
-def find_scans(place: Path, series: str | None = None) -> list[FoundScan]:
+@dataclass(frozen=True)
+class Search:
+    """What lies below an input: every file is one of a scan's, or left out with a reason."""
+
+    scans: list[FoundScan]
+    left_out: list[LeftOut]
+
+    def reasons(self) -> list[str]:
+        """A line for each reason to leave files out; those first by which slices may be lost."""
+        groups: dict[tuple[bool, str], list[Path]] = {}
+        for item in self.left_out:
+            groups.setdefault((not item.lost, item.reason), []).append(item.path)
+        return [
+            f"{len(paths)} left out, {reason}: {paths[0].name}" + (" first" if len(paths) > 1 else "")
+            for (_, reason), paths in sorted(groups.items())
+        ]
+
+
+def find_scans(place: Path, unpacked: Path | None = None) -> Search:
     """The scans in a file or folder, which are read and never written to.
 
     A CHAOS tree gives its patients, slices in file-name order; another folder every CT series at any depth, slices
-    from the head down, and every NIfTI. A patient with several series needs a choice.
+    from the head down, and every NIfTI.
 
     Args:
-        place: a folder, a NIfTI file or one DICOM file.
-        series: `all`, or the name of one scan; None takes all when no patient has several.
+        place: a folder, a NIfTI file, a zip or one DICOM file.
+        unpacked: a folder where zips are unpacked; without it they are left out.
 
     Raises:
-        UserError: nothing there, or several series without a choice.
+        UserError: nothing there, or no scan in it.
     """
     if not place.exists():
         raise UserError(f"input={place}: expected a folder or a file, found none; name the folder of a scan.")
     place = place.resolve()
-    if any((place / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
-        patients = find_patients(place).values()
-        return _chosen([_chaos_patient(patient.patient, patient.dicom_dir) for patient in patients], series, place)
-    files = sorted(_ordinary_files(place), key=lambda path: natural_key(str(path)))
-    members: dict[str, list[_Member]] = {}
-    damaged: list[Path] = []
-    for path in files:
-        if not _is_nifti(path):
-            try:
-                if (header := _header(path)) is not None:
-                    members.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
-            except UserError as error:
-                log.warning("%s", error)
-                damaged.append(path)
-    found: dict[str, FoundScan] = {}
-    others: list[str] = []
-    for listed in members.values():
-        kept = [one for one in listed if not _is_localiser(one[1])]
-        if kept and kept[0][1].get("Modality") == "CT":
-            name = _name(listed, place, found)
-            found[name] = _dicom_series(name, listed, damaged)
-        else:
-            others.append("localiser" if not kept else str(kept[0][1].get("Modality", "no modality")))
-    for path in filter(_is_nifti, files):
-        parts = path.relative_to(place).parts if place.is_dir() else (path.name,)
-        name = _free("_".join(parts).removesuffix(".gz").removesuffix(".nii"), found)
-        found[name] = FoundScan(name, name, _content(path), functools.partial(_nifti_scan, name, path))
-    if not found:
-        seen = f" ({', '.join(sorted(set(others)))} series are not)" if others else ""
-        raise UserError(f"input={place}: expected a CT series or a NIfTI file, found none{seen}; name another folder.")
-    if others:
-        log.warning("Left out, no CT slices: %s", ", ".join(sorted(others)))
-    return _chosen(list(found.values()), series, place)
+    left_out: list[LeftOut] = []
+    scans, zips = _scans_below(place, place, left_out)
+    for path in zips:
+        if unpacked is None:
+            left_out.append(LeftOut(path, "a zip: unpack it", lost=True))
+            continue
+        try:
+            root = unpacked / _file_name(_below(path, place).removesuffix(".zip"), [p.name for p in unpacked.glob("*")])
+            unzip(path, root)
+        except UserError as error:
+            left_out.append(LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True))
+            continue
+        more, nested = _scans_below(root, unpacked, left_out)
+        scans += more
+        left_out += [LeftOut(inner, "a zip in a zip: unpack it yourself", lost=True) for inner in nested]
+    search = Search(_named(scans), left_out)
+    if not scans:
+        expected = f"input={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
+        raise UserError(expected + (":" if left_out else "."), faults=search.reasons())
+    return search
 
 
-def _chosen(found: Sequence[FoundScan], series: str | None, place: Path) -> list[FoundScan]:
-    if series is not None and series != "all":
-        chosen = [one for one in found if one.name == series]
-        if not chosen:
-            names = ", ".join(one.name for one in found)
-            raise UserError(f"series={series}: expected one of {names} in {place}; name one, or all.")
-        return chosen
-    patients = [one.patient for one in found]
-    several = [one.name for one in found if patients.count(one.patient) > 1]
-    if several and series is None:
+def choose(scans: Sequence[FoundScan], names: Sequence[str] | None) -> list[FoundScan]:
+    """The scans of these names, or `all`; None takes all when no patient has several.
+
+    Raises:
+        UserError: a name that is none of theirs, or several series of a patient without a choice.
+    """
+    listed = [f"series={scan.name}: {scan.about}" for scan in scans]
+    if unknown := [name for name in names or () if name != "all" and name not in {scan.name for scan in scans}]:
+        raise UserError(f"series={','.join(unknown)}: expected all, or names of what was found:", faults=listed)
+    if names and "all" not in names:
+        return [scan for scan in scans if scan.name in names]
+    patients = Counter(scan.patient for scan in scans)
+    if not names and max(patients.values()) > 1:
         raise UserError(
-            f"input={place}: expected one CT series a patient, found {', '.join(several)}; choose with series=NAME, or "
-            "series=all."
+            "Expected one CT series a patient, found several; choose with series=NAME, series=[NAME,NAME] or all:",
+            faults=[text for text, scan in zip(listed, scans, strict=True) if patients[scan.patient] > 1],
         )
-    return list(found)
+    return list(scans)
 
 
-def _chaos_patient(patient: str, folder: Path) -> FoundScan:
-    def listed() -> list[_Member]:
-        paths = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: natural_key(path.name))
-        return [(path, header) for path in paths if (header := _header(path)) is not None]
+def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list[FoundScan], list[Path]]:
+    """The scans and the zips below `root`; scans are named by where they lie below `place`."""
+    if any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
+        scans = [_chaos_patient(folder) for folder in find_patients(root).values()]
+        taken = {path for scan in scans for path in scan.files}
+        left_out += [
+            LeftOut(path, "no CT slice of a CHAOS tree") for path in _files(root, left_out) if path not in taken
+        ]
+        return scans, []
+    slices: list[Slice] = []
+    scans, zips, lost = [], [], len(left_out)
+    paths = sorted(_files(root, left_out), key=lambda path: natural_key(str(path)))
+    for path in tqdm(paths, "Looking at files", disable=None, leave=False):
+        if path.name.startswith("."):
+            left_out.append(LeftOut(path, "a hidden file"))
+        elif is_nifti(path):
+            scans += _nifti(path, place, left_out)
+        elif isinstance(item := read_place(path), Slice):
+            slices.append(item)
+        elif item is not None:
+            left_out.append(item)
+        elif zipfile.is_zipfile(path):
+            zips.append(path)
+        elif path.name.lower().endswith(OTHER_VOLUMES):
+            left_out.append(LeftOut(path, "a format that is not read: save it as DICOM or .nii.gz", lost=True))
+        else:
+            left_out.append(LeftOut(path, "neither DICOM nor NIfTI"))
+    volumes, more = series_of(slices)
+    left_out += more
+    damaged = [item for item in left_out[lost:] if item.lost]
+    return _dicom(volumes, place, damaged) + scans, zips
 
-    names = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir())
-    return FoundScan(patient, patient, _hash(names), lambda: _dicom_scan(patient, listed(), by_name=True))
+
+def _files(root: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    """Every ordinary file below `root`, through links too, each folder once."""
+    if root.is_file():
+        yield root
+        return
+    seen: set[tuple[int, int]] = set()
+
+    def unreadable(error: OSError) -> None:
+        left_out.append(LeftOut(Path(str(error.filename)), f"can't be read ({error.strerror})", lost=True))
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            left_out.append(LeftOut(Path(folder), "a folder that was met before, by a link"))
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for path in (Path(folder, name) for name in sorted(names)):
+            if path.is_file():
+                yield path
+            else:
+                left_out.append(LeftOut(path, "a link to nowhere, a pipe or a device", lost=path.is_symlink()))
 
 
-def _dicom_series(name: str, members: Sequence[_Member], damaged: Sequence[Path]) -> FoundScan:
-    once: dict[str, _Member] = {}  # a copy of a slice elsewhere is the same slice
-    for path, header in members:
-        once.setdefault(str(header.SOPInstanceUID), (path, header))
-    kept = list(once.values())
-    folders = {path.parent for path, _ in kept}
-    lost = [path.name for path in damaged if path.parent in folders]
-    told = [f"{len(lost)} files beside its slices can't be read, {lost[0]} first"] if lost else []
-    identity = _hash(sorted((uid, path.stat().st_size) for uid, (path, _) in once.items()))
-    patient = str(kept[0][1].get("PatientID", ""))
-    return FoundScan(name, patient, identity, functools.partial(_dicom_scan, name, kept, by_name=False, told=told))
+def _chaos_patient(folder: PatientFolder) -> FoundScan:
+    """A patient of a CHAOS tree, exactly the slices and the order that training reads."""
+    pairs, faults = pair_slices(replace(folder, mask_dir=None))
+    files = tuple(pair.dicom for pair in pairs)
+
+    def read(name: str) -> Scan:
+        raise_faults(faults, folder.dicom_dir)
+        slices = []
+        for path in files:
+            item = read_place(path)
+            if not isinstance(item, Slice):
+                raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
+            slices.append(item)
+        return scan_of(name, slices, by_name=True)
+
+    # All slices of CHAOS have one size: some must say by their content whose they are.
+    told = [content_hash(files[place]) for place in (0, len(files) // 2, -1)] if files else []
+    identity = _hash([told, *((path.name, path.stat().st_size) for path in files)])
+    return FoundScan(folder.patient, folder.patient, identity, files, f"{len(files)} slices", read)
 
 
-def _is_localiser(header: pydicom.Dataset) -> bool:
-    return "LOCALIZER" in list(header.get("ImageType") or [])
+def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -> list[FoundScan]:
+    """Series as scans, named by their folder, and by number where a folder has several."""
+    folders = [_below(Path(os.path.commonpath([item.path.parent for item in v.slices])), place) for v in volumes]
+    scans = []
+    for volume, folder in zip(volumes, folders, strict=True):
+        name, first = folder, volume.slices[0]
+        if folders.count(folder) > 1:
+            name += f"_series{first.number}" if first.number else ""
+            name += f"_{volume.part}" if volume.part else ""
+        around = {item.path.parent for item in volume.slices}
+        beside = [item.path.name for item in damaged if item.path.parent in around]
+        notes = list(volume.notes)
+        if beside:
+            notes.append(f"{len(beside)} files beside its slices can't be read, {beside[0]} first")
+        uids = {item.instance for item in volume.slices}
+        named = len(uids) == len(volume.slices) and "" not in uids
+        identity = _hash(
+            sorted(
+                (item.instance if named else content_hash(item.path), item.path.stat().st_size)
+                for item in volume.slices
+            )
+        )
+        files = tuple(item.path for item in volume.slices)
+        read = functools.partial(_read_series, volume=volume, notes=notes)
+        scans.append(FoundScan(name, volume.patient, identity, files, volume.description, read))
+    return scans
+
+
+def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
+    if volume.refusal:
+        raise UserError(f"{volume.slices[0].path.parent}: {volume.refusal}.")
+    return scan_of(name, volume.slices, notes=notes)
+
+
+def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
+    name = _below(path, place)
+    name = name[: name.lower().rindex(".nii")]
+    try:
+        if is_label_map(path):
+            left_out.append(LeftOut(path, "a label map or an 8-bit picture, whose few whole numbers are no HU"))
+            return []
+    except UserError as error:
+        reason = str(error)
+
+        def refused(_: str) -> Scan:
+            raise UserError(reason)
+
+        return [FoundScan(name, name, "", (path,), "a NIfTI that can't be read", refused)]
+    return [FoundScan(name, name, content_hash(path), (path,), "a NIfTI", functools.partial(nifti_scan, path=path))]
 
 
 def _hash(what: object) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _below(path: Path, place: Path) -> str:
+    """A name for what lies at `path` below the folder `place`."""
+    parts = path.relative_to(place).parts if place.is_dir() and path != place else (path.name,)
+    return "_".join(parts) or "scan"
 
 
-def _ordinary_files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-        return
-    for folder, _, names in os.walk(place):
-        yield from (path for name in names if (path := Path(folder, name)).is_file() and not name.startswith("."))
+def _named(scans: Sequence[FoundScan]) -> list[FoundScan]:
+    """Each with a name of its own that a folder can have."""
+    names: list[str] = []
+    for scan in scans:
+        names.append(_file_name(scan.name, names))
+    return [replace(scan, name=name) for scan, name in zip(scans, names, strict=True)]
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.name.endswith((".nii", ".nii.gz"))
-
-
-def _header(path: Path) -> pydicom.Dataset | None:
-    """The attributes that tell a series and its geometry; None for what is no DICOM file.
-
-    Raises:
-        UserError: it is one by its name or its preamble, but can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            dicom = file.read(132)[128:] == b"DICM"
-        if not dicom and path.suffix.lower() != ".dcm":
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        if "SOPInstanceUID" not in header:
-            raise ValueError("it has no SOPInstanceUID")
-        return header if "Modality" in header else None  # a DICOMDIR has none
-    except OSError as error:
-        raise UserError(f"{path}: expected a DICOM file, but {error.strerror or error}; copy it again.") from None
-    except Exception as error:  # damaged bytes raise anything in pydicom
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: expected a DICOM file, found a damaged one ({reason:.100}); copy it again.") from None
-
-
-def _name(members: Sequence[_Member], place: Path, taken: Mapping[str, Any]) -> str:
-    """The folder of a series below `place`, with the series number where several lie in one."""
-    folder = Path(os.path.commonpath([path.parent for path, _ in members]))
-    parts = folder.relative_to(place).parts if place.is_dir() and folder != place else (folder.name,)
-    name = "_".join(parts) or "scan"
-    number = members[0][1].get("SeriesNumber")
-    return _free(name if name not in taken or number in (None, "") else f"{name}_series{number}", taken)
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    return next(n for n in (name, *(f"{name}_{k}" for k in range(2, 100_000))) if n not in taken)
-
-
-def _dicom_scan(name: str, members: Sequence[_Member], by_name: bool, told: Sequence[str] = ()) -> Scan:
-    """A series as a scan, its slices by file name or from the head down.
-
-    Raises:
-        UserError: no slice, a slice of another geometry, or two at one place.
-    """
-    kept = [(path, header) for path, header in members if not _is_localiser(header)]
-    if len(kept) < len(members):
-        told = [*told, f"{len(members) - len(kept)} localiser slices left out"]
-    if not kept:
-        raise UserError(f"{name}: expected CT slices, found none; name another series.")
-    slices = [(path, *_geometry(path, header)) for path, header in kept]
-    first, _, orientation, spacing, size = slices[0]
-    for path, _, *found in slices[1:]:
-        for what, one, other, tolerance in zip(
-            ("ImageOrientationPatient", "PixelSpacing", "Rows and Columns"),
-            (orientation, spacing, size),
-            found,
-            (GEOMETRY_MM / 10, GEOMETRY_MM / 10, 0.5),
-            strict=True,
-        ):
-            if np.abs(one - other).max() > tolerance:
-                raise UserError(
-                    f"{path}: expected the {what} of {first.name}, {one.tolist()}, found {other.tolist()}; it is of "
-                    "another series: remove it."
-                )
-    normal = slice_normal(tuple(orientation))
-    normal = normal * np.sign(normal[np.abs(normal).argmax()])  # towards the head, the back or the left
-    if not by_name:
-        slices.sort(key=lambda one: -float(normal @ one[1]))
-    z = np.array([float(normal @ one[1]) for one in slices])
-    order = np.argsort(z)
-    for one, other in pairwise(order):
-        if z[other] - z[one] < GEOMETRY_MM:
-            raise UserError(
-                f"{slices[other][0]}: expected one slice at {z[one]:.2f} mm, found {slices[one][0].name} there too; "
-                "remove one of the two."
-            )
-    if len(set(np.sign(np.diff(z)))) > 1:
-        told = [*told, "file names are not in the order of the slices: masks are numbered by file name"]
-    thickness = float(kept[0][1].get("SliceThickness") or 0)
-    if len(slices) == 1:
-        told = [*told, f"a single slice: its volume is that of {thickness or 1.0:g} mm"]
-    files = tuple(one[0] for one in slices)
-    return Scan(
-        name=name,
-        files=files,
-        shape=(len(slices), int(size[0]), int(size[1])),
-        origin_mm=np.array([one[1] for one in slices]),
-        row_mm=orientation[3:] * spacing[0],
-        column_mm=orientation[:3] * spacing[1],
-        read=functools.partial(_read_dicom, files),
-        warnings=(*told, *_gaps(z)),
-        synthetic=kept[0][1].get("SyntheticData") == "YES",
-        thickness_mm=thickness or 1.0,
-    )
-
-
-def _geometry(path: Path, header: pydicom.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Position (3,), orientation (6,), pixel spacing (2,) and size (2,) of a slice."""
-    if (int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)) != (1, 1):
-        raise UserError(
-            f"{path}: expected one grey slice a file, found several frames or colours; export it as single slices."
-        )
-    try:
-        found = [
-            np.array([float(value) for value in header[tag].value])
-            for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        ]
-        position, orientation, spacing = found
-        size = np.array([int(header.Rows), int(header.Columns)])
-        axes = orientation.reshape(2, 3)
-        sound = np.isfinite(np.concatenate(found)).all() and position.shape == (3,) and spacing.min() > 0
-        sound = sound and np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) and spacing.shape == (2,)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        sound = False
-    if not sound:
-        raise UserError(
-            f"{path}: expected ImagePositionPatient, ImageOrientationPatient and PixelSpacing, found none that can be "
-            "used; without them no mask can be placed, so export the series again."
-        )
-    return position, orientation, spacing, size
-
-
-def _gaps(z: np.ndarray) -> list[str]:
-    """Where the distance between neighbours is not the usual one."""
-    ordered = np.sort(z)
-    steps = np.diff(ordered)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    uneven = np.flatnonzero(np.abs(steps - usual) > UNEVEN * usual)
-    if not len(uneven):
-        return []
-    places = ", ".join(f"{ordered[k]:.1f} to {ordered[k + 1]:.1f} mm" for k in uneven[:5])
-    more = f" and {len(uneven) - 5} more" if len(uneven) > 5 else ""
-    return [f"uneven: slices are {usual:.2f} mm apart, but not from {places}{more}; masks are placed where they are"]
-
-
-def _read_dicom(files: Sequence[Path], rank: int) -> np.ndarray:
-    return read_slice(files[rank])[1]
-
-
-def _nifti_scan(name: str, path: Path) -> Scan:
-    try:
-        import nibabel as nib
-    except ImportError:
-        raise UserError(f"{path}: NIfTI needs nibabel; install it with pip install -e '.[clinical]'.") from None
-    try:
-        image: Any = nib.load(path, keep_file_open=True)
-        affine = np.asarray(image.affine, float)
-        shape = tuple(int(n) for n in image.shape)
-        kind = image.get_data_dtype().kind
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: expected a NIfTI volume, found none that can be read ({reason:.200}).") from None
-    flat = not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6
-    if len(shape) != 3 or min(shape) < 1 or flat or kind not in "iuf":
-        raise UserError(
-            f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
-            "save one volume of HU."
-        )
-    steps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]  # RAS to LPS
-    # nibabel's axes are (column, row, slice) of a scanner's file; which is which in the patient, Axial tells.
-    ranks = np.arange(shape[2])[:, None]
-
-    def read(rank: int) -> np.ndarray:
-        try:
-            plane = np.asarray(image.dataobj[..., rank], np.float32).T
-        except (EOFError, ValueError, TypeError, OSError, zlib.error) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"{path}: slice {rank + 1} of {shape[2]} can't be read ({reason:.200}); copy it again."
-            ) from None
-        return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
-
-    return Scan(
-        name=name,
-        files=(path,),
-        shape=(shape[2], shape[1], shape[0]),
-        origin_mm=steps[:, 3] + ranks * steps[:, 2],
-        row_mm=steps[:, 1],
-        column_mm=steps[:, 0],
-        read=read,
-        warnings=() if str(image.header.get_xyzt_units()[0]) in ("mm", "unknown") else ("its units are not mm",),
-    )
-
-
-@dataclass(frozen=True)
-class Axial:
-    """A scan seen as the network was trained: slices along the body, rows to the back, columns to the left."""
-
-    axes: tuple[int, int, int]  # the scan's axis that is the slices', the rows' and the columns'
-    flips: tuple[bool, bool, bool]
-
-    @classmethod
-    def of(cls, scan: Scan) -> "Axial":
-        """From the scan's directions; an oblique scan takes the nearest axes."""
-        step = scan.origin_mm[-1] - scan.origin_mm[0] if scan.shape[0] > 1 else np.cross(scan.column_mm, scan.row_mm)
-        directions = np.stack([d / np.linalg.norm(d) for d in (step, scan.row_mm, scan.column_mm)])  # (axis, xyz)
-        axes = [-1, -1, -1]  # of z, y, x
-        left = {0, 1, 2}
-        for _ in range(3):  # the clearest first, each axis once
-            axis, along = max(
-                ((a, b) for a in left for b in range(3) if axes[2 - b] < 0), key=lambda p: abs(directions[p])
-            )
-            axes[2 - along] = axis
-            left.remove(axis)
-        z, y, x = axes
-        return cls((z, y, x), (False, bool(directions[y, 1] < 0), bool(directions[x, 0] < 0)))
-
-    @property
-    def streams(self) -> bool:
-        """Whether the scan's slices are axial, so that they can be read one by one."""
-        return self.axes[0] == 0
-
-    def slices(self, scan: Scan) -> Iterator[np.ndarray]:
-        """HU of each axial slice, as the network wants it."""
-        if self.streams:
-            yield from (self._plane(scan.hu(rank)) for rank in range(scan.shape[0]))
-        else:
-            yield from np.flip(
-                np.stack([scan.hu(rank) for rank in range(scan.shape[0])]).transpose(self.axes), self._flipped
-            )
-
-    @property
-    def _flipped(self) -> tuple[int, ...]:
-        return tuple(axis for axis, flip in enumerate(self.flips) if flip)
-
-    def _plane(self, plane: np.ndarray) -> np.ndarray:
-        turned = plane.T if self.axes[1] == 2 else plane
-        return np.ascontiguousarray(np.flip(turned, tuple(axis - 1 for axis in self._flipped)))
-
-    def plane_back(self, plane: np.ndarray) -> np.ndarray:
-        """An axial slice in the scan's own axes again, where it streams."""
-        turned = np.flip(plane, tuple(axis - 1 for axis in self._flipped))
-        return turned.T if self.axes[1] == 2 else turned
-
-    def back(self, mask: np.ndarray) -> np.ndarray:
-        """A volume of axial slices in the scan's own axes again."""
-        return np.flip(mask, self._flipped).transpose(np.argsort(self.axes))
+def _file_name(name: str, taken: Sequence[str]) -> str:
+    """`name`, printable, not hidden and not too long for a folder, and with a number where it is taken."""
+    printable = "".join(c if c.isprintable() and c != "/" else "_" for c in name).lstrip(".") or "scan"
+    if len(printable.encode()) > MAX_NAME:
+        cut = printable.encode()[: MAX_NAME - 9].decode(errors="ignore")
+        printable = f"{cut}_{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    free = (n for n in (printable, *(f"{printable}_{k}" for k in range(2, 100_000))) if n not in (*taken, RESERVED))
+    return next(free)

@@ -1,32 +1,38 @@
-"""A mask as NIfTI, whose affine puts it where the scan is."""
+"""A mask as NIfTI, voxel on voxel on the NIfTI it came from, or on the volume that ITK makes of the DICOM series."""
 
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.scans import Scan
+from chaos_seg.data.scan import Scan
+
+PLACE = (  # where a volume lies: copied from a source that is NIfTI itself
+    *("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
 
 
-def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path) -> None:
+def nifti_refusal(scan: Scan) -> str | None:
+    """Why NIfTI can't hold a mask of this scan where it is, if it can't: it has one straight line of equal steps."""
+    if not scan.is_dicom or scan.grid() is not None:
+        return None
+    return f"NIfTI has one step between slices, straight across them, and here {'; '.join(scan.irregularities())}"
+
+
+def write_nifti(mask: Sequence[np.ndarray], scan: Scan, path: Path) -> None:
     """`mask`, slices of bool (rows, columns), as uint8 NIfTI (columns, rows, slices) in `path`, .nii.gz.
 
-    NIfTI has one step between slices. Where the scan's are uneven, each place of a regular grid takes the slice that is
-    nearest, if one is within half a step, and is empty otherwise. Slices are written one after the other.
+    The slices of a DICOM scan ascend along the direction of a row x that of a column, as GDCM and ITK order them.
+    Where slices are missing, planes are empty. Planes are written one after the other.
     """
-    import nibabel as nib
-
-    first, step, places = _regular(scan)
-    affine = np.eye(4)
-    affine[:3] = np.stack([scan.column_mm, scan.row_mm, step, first], axis=1)
-    affine[:2] *= -1  # LPS to RAS
-    header = nib.Nifti1Header()
+    if scan.is_dicom:
+        header, ranks = _placed(scan)
+    else:
+        header, ranks = _placed_as(scan), list(range(scan.shape[0]))
     header.set_data_dtype(np.uint8)
-    header.set_data_shape((scan.shape[2], scan.shape[1], len(places)))
-    header.set_sform(affine, 1)
-    header.set_qform(affine, 1, strip_shears=True)
-    header.set_xyzt_units("mm")
     header.set_slope_inter(1, 0)
     header["descrip"] = b"liver, chaos_seg; not a medical device"
     header["magic"] = b"n+1"
@@ -34,23 +40,41 @@ def write_nifti(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, path: Path)
     empty = np.zeros(scan.shape[1:], np.uint8)
     with gzip.GzipFile(path, "wb", compresslevel=4, mtime=0) as file:
         file.write(header.binaryblock + bytes(4))  # no extension follows
-        for rank in places:
+        for rank in ranks:
             file.write((empty if rank < 0 else np.asarray(mask[rank], np.uint8)).tobytes())
 
 
-def _regular(scan: Scan) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """A regular grid over the scan: its first place and its step, (3,) each, and each place's slice by rank, or -1."""
-    order = np.argsort(scan.z_mm)
-    if scan.shape[0] > 1 and order[0] > order[-1]:
-        order = order[::-1]  # as the scan goes, where it goes one way
-    first, last = scan.origin_mm[order[0]], scan.origin_mm[order[-1]]
-    if scan.shape[0] == 1:
-        normal = np.cross(scan.column_mm, scan.row_mm)
-        return first, normal / np.linalg.norm(normal) * scan.step_mm, [0]
-    length = float(np.linalg.norm(last - first))
-    distance = (scan.origin_mm - first) @ (last - first) / length
-    usual = float(np.median(np.diff(np.sort(distance))))
-    count = max(round(length / usual), 1) + 1
-    gaps = np.abs(np.arange(count)[:, None] * length / (count - 1) - distance)
-    places = np.where(gaps.min(axis=1) <= usual / 2 + 1e-6, gaps.argmin(axis=1), -1)
-    return first, (last - first) / (count - 1), places.tolist()
+def _placed(scan: Scan) -> tuple[Any, list[int]]:
+    """A header for a DICOM scan, and the slice of each plane, -1 for none.
+
+    Raises:
+        ValueError: the scan lies on no regular grid, see nifti_refusal().
+    """
+    import nibabel as nib
+
+    if (grid := scan.grid()) is None:
+        raise ValueError(nifti_refusal(scan))
+    step, places = grid
+    ranks = np.full(int(places.max()) + 1, -1)
+    ranks[places] = np.arange(len(places))
+    affine = np.eye(4)
+    affine[:3] = np.stack([scan.column_mm, scan.row_mm, scan.normal * step, scan.origin_mm[ranks[0]]], axis=1)
+    affine[:2] *= -1  # LPS to RAS
+    header = nib.Nifti1Header()
+    header.set_data_shape((scan.shape[2], scan.shape[1], len(ranks)))
+    header.set_sform(affine, 1)
+    header.set_qform(affine, 1)
+    header.set_xyzt_units("mm")
+    return header, ranks.tolist()
+
+
+def _placed_as(scan: Scan) -> Any:
+    """A header that puts the mask of a NIfTI where each program puts its source."""
+    import nibabel as nib
+
+    source, header = scan.nifti_header, nib.Nifti1Header()
+    header.set_data_shape((scan.shape[2], scan.shape[1], scan.shape[0]))
+    header["pixdim"][:4] = source["pixdim"][:4]
+    for key in PLACE:
+        header[key] = source[key]
+    return header

@@ -8,7 +8,10 @@ from PIL import Image
 
 
 def write_png(mask: Sequence[np.ndarray] | np.ndarray, folder: Path) -> None:
-    """img000.png, img001.png, ... in `folder`: 8-bit, 255 where `mask`, slices of (rows, columns), is true."""
+    """img000.png, img001.png, ... in `folder`, in as many digits as sort by name: 8-bit, 255 where `mask`, slices of
+    (rows, columns), is true.
+    """
     folder.mkdir(parents=True)
+    digits = max(3, len(str(len(mask) - 1)))
     for rank, plane in enumerate(mask):
-        Image.fromarray(plane.astype(np.uint8) * 255).save(folder / f"img{rank:03d}.png")
+        Image.fromarray(plane.astype(np.uint8) * 255).save(folder / f"img{rank:0{digits}d}.png")

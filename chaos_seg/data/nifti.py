@@ -1,0 +1,123 @@
+"""NIfTI volumes as scans; needs nibabel (the extra `clinical`)."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chaos_seg.data.dicom import HU_RANGE
+from chaos_seg.data.scan import Scan
+from chaos_seg.errors import UserError
+
+TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+APART_MM = 1.0  # sform and qform that put a voxel further apart contradict each other
+LABELS = 256  # whole numbers from 0 up, at most so many: labels or an 8-bit picture, no HU
+CHUNK = 1 << 22
+
+
+def is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def is_label_map(path: Path) -> bool:
+    """Whether the volume holds a few whole numbers from 0 up, as no CT does. Reads all of it.
+
+    Raises:
+        UserError: nothing that can be read to its end; a damaged .gz is seen by its checksum.
+    """
+    image = _opened(path)
+    data_type, stored = image.get_data_dtype(), image.dataobj
+    values: set[int] = set()
+    may_be = data_type.kind in "iu" and (stored.slope, stored.inter) == (1.0, 0.0)
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            file.read(stored.offset)
+            while chunk := file.read(CHUNK):
+                if may_be:
+                    whole = len(chunk) // data_type.itemsize * data_type.itemsize
+                    values |= set(np.unique(np.frombuffer(chunk[:whole], data_type))[: LABELS + 1].tolist())
+                    may_be = len(values) <= LABELS and min(values, default=0) >= 0
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path}: expected a NIfTI volume, found a damaged one ({error!s:.200}); copy it again."
+        ) from None
+    return may_be
+
+
+def nifti_scan(name: str, path: Path) -> Scan:
+    """A NIfTI volume of HU as a scan, its slices the planes along its third axis.
+
+    Raises:
+        UserError: no volume of numbers with three axes that lies somewhere.
+    """
+    image = _opened(path)
+    header = image.header
+    affine, shape = np.asarray(image.affine, float), tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    kind = image.get_data_dtype().kind
+    flat = not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12
+    if len(shape) != 3 or min(shape) < 1 or flat or kind not in "iuf":
+        raise UserError(
+            f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
+            "save one volume of HU."
+        )
+    unit = str(header.get_xyzt_units()[0])
+    steps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * TO_MM.get(unit, 1.0)  # RAS to LPS
+    # nibabel's axes are (column, row, slice) of a scanner's file; which is which in the patient, Axial tells.
+    ranks = np.arange(shape[2])[:, None]
+
+    def read(rank: int) -> np.ndarray:
+        try:
+            plane = np.asarray(image.dataobj[(slice(None), slice(None), rank, *[0] * (image.ndim - 3))], np.float32).T
+        except (EOFError, ValueError, TypeError, OSError, zlib.error) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{path}: slice {rank + 1} of {shape[2]} can't be read ({reason:.200}); copy it again."
+            ) from None
+        return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
+
+    told = [] if TO_MM.get(unit) == 1.0 else [f"its unit is {unit}: taken as such"]
+    return Scan(
+        name=name,
+        files=(path,),
+        shape=(shape[2], shape[1], shape[0]),
+        origin_mm=steps[:, 3] + ranks * steps[:, 2],
+        row_mm=steps[:, 1],
+        column_mm=steps[:, 0],
+        read=read,
+        warnings=(*told, *_doubts(header, shape)),
+        thickness_mm=float(np.linalg.norm(steps[:, 2])),
+        nifti_header=header,
+    )
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import nibabel as nib
+    except ImportError:
+        raise UserError(f"{path}: NIfTI needs nibabel; install it with pip install -e '.[clinical]'.") from None
+    try:
+        image: Any = nib.load(path, keep_file_open=True)
+        _ = image.affine, image.shape, image.get_data_dtype(), image.dataobj.offset, image.dataobj.slope
+        assert isinstance(image.header, nib.Nifti1Header), f"it is {type(image).__name__}"
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: expected a NIfTI volume, found none that can be read ({reason:.200}).") from None
+    return image
+
+
+def _doubts(header: Any, shape: tuple[int, ...]) -> list[str]:
+    """Whether other programs may put the volume elsewhere: ITK goes by the qform, nibabel by the sform."""
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        return ["it says no orientation (sform and qform codes are 0): left and right, front and back are a guess"]
+    if sform is None or qform is None:
+        return []
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, 3)
+    apart = np.linalg.norm(corners @ (sform - qform)[:3, :3].T + (sform - qform)[:3, 3], axis=1).max()
+    if apart <= APART_MM:
+        return []
+    return [f"its sform and qform are up to {apart:.0f} mm apart: programs differ in where it lies, and its masks too"]

@@ -1,0 +1,158 @@
+"""What one DICOM file says of itself: a slice of a CT volume with its place, or why it is none."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from chaos_seg.data.dicom import looks_like_dicom, read_header
+from chaos_seg.errors import UserError
+
+SAME = 1e-3  # directions and spacings that differ by less are the same
+DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that is in no scan, and why; `lost` when it may hold slices all the same."""
+
+    path: Path
+    reason: str
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one DICOM file says of itself; millimetres in DICOM patient coordinates (LPS)."""
+
+    path: Path
+    instance: str  # SOPInstanceUID, or the one of the file's meta information
+    patient: str  # PatientID
+    study: str
+    series: str
+    frame: str  # FrameOfReferenceUID
+    number: str  # SeriesNumber
+    description: str  # SeriesDescription
+    syntax: str  # TransferSyntaxUID
+    position_mm: np.ndarray  # (3,)
+    orientation: np.ndarray  # (6,), unit vectors along a row and along a column
+    spacing_mm: np.ndarray  # (2,), between rows and between columns
+    size: tuple[int, int]  # rows, columns
+    thickness_mm: float  # 0 when it says none
+    times: tuple[str, ...]  # values of PHASES, "" where it says none
+    synthetic: bool
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the slice, towards the head, the back or the left, (3,)."""
+        normal = np.cross(self.orientation[:3], self.orientation[3:])
+        return normal * np.sign(normal[np.abs(normal).argmax()])
+
+    @property
+    def z_mm(self) -> float:
+        return float(self.normal @ self.position_mm)
+
+
+# What tells the acquisitions or time points of one series apart; InstanceNumber does so by starting anew along z.
+PHASES = ("AcquisitionNumber", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime", "ContentTime")
+
+
+def read_place(path: Path) -> Slice | LeftOut | None:
+    """What a file says of itself, or why it is no slice of a CT volume; None for what is not DICOM."""
+    try:
+        with path.open("rb") as file:
+            if not looks_like_dicom(file.read(140)) and path.suffix.lower() != ".dcm":
+                return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = read_header(path)
+            return _slice(path, header)
+    except UserError as error:
+        return LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True)
+    except OSError as error:
+        return LeftOut(path, f"can't be read ({error.strerror or error})", lost=True)
+    except Exception as error:  # damaged bytes raise anything in pydicom
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return LeftOut(path, f"damaged DICOM ({reason:.100})", lost=True)
+
+
+def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
+    meta = header.file_meta
+    if str(meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "DirectoryRecordSequence" in header:
+        return LeftOut(path, "an index of other files (DICOMDIR)")
+    modality, kind = _text(header, "Modality"), [str(value) for value in _values(header, "ImageType")]
+    if not modality:
+        damaged = "Rows" in header or "SOPClassUID" not in header
+        return LeftOut(path, "damaged DICOM: it has no Modality" if damaged else "DICOM that is no image", lost=damaged)
+    number, description = _text(header, "SeriesNumber"), _text(header, "SeriesDescription")
+    series = f"of series {number or 'without a number'} {description!r}"
+    if modality != "CT":
+        return LeftOut(path, f"no CT but {modality:.16} {series}")
+    if "LOCALIZER" in kind:
+        return LeftOut(path, f"a scout (LOCALIZER) {series}")
+    if (_whole(header, "NumberOfFrames", 1), _whole(header, "SamplesPerPixel", 1)) != (1, 1):
+        return LeftOut(
+            path, f"several frames or colours in one file {series}; export it as single grey slices", lost=True
+        )
+    if "ImagePositionPatient" not in header and "SECONDARY" in kind:
+        return LeftOut(path, f"a page or picture without a place in the patient {series}")
+    geometry = [_numbers(header, key) for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")]
+    position, orientation, spacing = geometry
+    size = _whole(header, "Rows", 0), _whole(header, "Columns", 0)
+    sound = [len(values) for values in geometry] == [3, 6, 2] and bool(np.isfinite(np.concatenate(geometry)).all())
+    if sound:
+        axes = orientation.reshape(2, 3)
+        sound = np.allclose(axes @ axes.T, np.eye(2), atol=SAME) and spacing.min() > 0 and min(size) > 0
+    if not sound:
+        return LeftOut(
+            path,
+            "no ImagePositionPatient, ImageOrientationPatient, PixelSpacing or size that can be used to place a mask, "
+            f"{series}; export it again",
+            lost=True,
+        )
+    thickness = _numbers(header, "SliceThickness")
+    return Slice(
+        path=path,
+        instance=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
+        patient=_text(header, "PatientID"),
+        study=_text(header, "StudyInstanceUID"),
+        series=_text(header, "SeriesInstanceUID"),
+        frame=_text(header, "FrameOfReferenceUID"),
+        number=number,
+        description=description,
+        syntax=_text(meta, "TransferSyntaxUID"),
+        position_mm=position,
+        orientation=orientation,
+        spacing_mm=spacing,
+        size=size,
+        thickness_mm=float(thickness[0]) if len(thickness) == 1 and np.isfinite(thickness[0]) else 0.0,
+        times=tuple(_text(header, key) for key in PHASES),
+        synthetic=_text(header, "SyntheticData") == "YES",
+    )
+
+
+def _values(header: pydicom.Dataset, key: str) -> list[Any]:
+    value = header.get(key)
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
+
+
+def _text(header: pydicom.Dataset, key: str) -> str:
+    return "\\".join(str(value) for value in _values(header, key)).strip("\0 ")
+
+
+def _numbers(header: pydicom.Dataset, key: str) -> np.ndarray:
+    """float64; empty where the values are no numbers."""
+    try:
+        return np.array([float(value) for value in _values(header, key)])
+    except (TypeError, ValueError):
+        return np.zeros(0)
+
+
+def _whole(header: pydicom.Dataset, key: str, absent: int) -> int:
+    numbers = _numbers(header, key)
+    return int(numbers[0]) if len(numbers) == 1 and np.isfinite(numbers[0]) else absent

@@ -1,0 +1,192 @@
+"""Series of DICOM told apart: nothing of another patient, stack or acquisition in a volume, and no slice lost."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from chaos_seg.data.scan import Scan
+from chaos_seg.data.scans import find_scans
+from chaos_seg.errors import UserError
+
+Write = Callable[..., list[Path]]
+STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])
+
+
+def volume(slices: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-1000, 1000, (slices, 6, 5))
+
+
+def opened(place: Path) -> list[Scan]:
+    return [found.open() for found in find_scans(place).scans]
+
+
+def change(paths: list[Path], **tags: Any) -> None:
+    """Set attributes of files that are there; a callable is asked for each one's."""
+    for rank, path in enumerate(paths):
+        ds = pydicom.dcmread(path)
+        for keyword, value in tags.items():
+            given = value(rank) if callable(value) else value
+            if keyword.startswith("Media"):
+                setattr(ds.file_meta, keyword, given)
+            else:
+                setattr(ds, keyword, given)
+        ds.save_as(path)
+
+
+@pytest.mark.parametrize("uid", ["", "1.2.3"])
+@pytest.mark.parametrize("meta", ["", "1.2.3", None])
+def test_slices_that_share_a_uid_are_all_kept(write_series: Write, tmp_path: Path, uid: str, meta: str | None) -> None:
+    """As anonymisers leave them; the file's meta information may still have the right ones."""
+    hu = volume()
+    paths = write_series(tmp_path, hu, np.zeros(3), STEPS)
+    tags = {} if meta is None else {"MediaStorageSOPInstanceUID": meta}
+    change(paths, SOPInstanceUID=uid, SeriesInstanceUID="", StudyInstanceUID="", **tags)
+    (scan,) = opened(tmp_path)
+    assert all((scan.hu(rank) == hu[rank]).all() for rank in range(5)) and scan.shape[0] == 5
+    known = uid == "" and meta is None
+    assert (len(set(scan.instances)) == 5) == known
+    assert ("5 slices share one SOPInstanceUID, or have none; all are kept" in scan.warnings) != known
+
+
+def test_a_copy_is_the_same_instance_at_the_same_place_with_the_same_content(
+    write_series: Write, tmp_path: Path
+) -> None:
+    hu = volume()
+    paths = write_series(tmp_path / "in", hu, np.zeros(3), STEPS)
+    (tmp_path / "in" / "z").mkdir()
+    for path in paths[:2]:
+        shutil.copy(path, tmp_path / "in" / "z" / f"copy_of_{path.name}")
+    change([tmp_path / "in" / "z" / f"copy_of_{paths[1].name}"], PatientComments="sent twice")  # another header
+    search = find_scans(tmp_path / "in")
+    assert [found.open().shape[0] for found in search.scans] == [5]
+    assert sorted(item.path.name for item in search.left_out) == sorted(f"copy_of_{p.name}" for p in paths[:2])
+    assert all("a copy of a slice that is there" in item.reason and not item.lost for item in search.left_out)
+    other = tmp_path / "in" / "other.dcm"
+    shutil.copy(paths[2], other)
+    change([other], PixelData=(np.zeros((6, 5)) + 7).astype("<i2").tobytes())  # the same instance, another picture
+    with pytest.raises(UserError, match=r"found .* 0.00 mm apart at -6.00 mm"):
+        opened(tmp_path / "in")
+
+
+@pytest.mark.parametrize("series", ["", "1.2.3"])
+@pytest.mark.parametrize("step", [-105.0, -1.5])
+def test_two_patients_never_make_one_scan(write_series: Write, tmp_path: Path, series: str, step: float) -> None:
+    for name, z in (("smith", 0.0), ("jones", step)):
+        tags = {"PatientID": name, "SeriesInstanceUID": series, "StudyInstanceUID": "", "FrameOfReferenceUID": ""}
+        write_series(tmp_path / "in" / name, volume(), np.array([0, 0, z]), STEPS, **tags)
+    scans = opened(tmp_path / "in")
+    assert [(scan.name, scan.shape[0]) for scan in scans] == [("jones", 5), ("smith", 5)]
+    assert {path.parent.name for path in scans[0].files} == {"jones"}
+    shared = "another patient or study has its SeriesInstanceUID too, and is a scan of its own"
+    assert all((shared in scan.warnings) == bool(series) for scan in scans)
+
+
+def test_without_uids_and_patients_the_folder_tells_series_apart(write_series: Write, tmp_path: Path) -> None:
+    tags = dict.fromkeys(("PatientID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"), "")
+    for name in ("a", "b"):
+        write_series(tmp_path / name, volume(), np.zeros(3), STEPS, **tags, SOPInstanceUID="")
+    first, second = find_scans(tmp_path).scans
+    assert (first.name, second.name) == ("a", "b") and first.patient != second.patient
+    assert first.open().shape[0] == second.open().shape[0] == 5
+    write_series(tmp_path / "c", volume(seed=1), np.zeros(3), STEPS, **tags, SOPInstanceUID="")
+    assert find_scans(tmp_path / "c").scans[0].identity != first.identity  # same names, sizes and places
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("AcquisitionNumber", lambda phase, rank: phase + 1),
+        ("TemporalPositionIdentifier", lambda phase, rank: phase + 1),
+        ("InstanceNumber", lambda phase, rank: 5 * phase + rank + 1),
+        ("ContentTime", lambda phase, rank: f"12000{phase}"),
+    ],
+)
+@pytest.mark.parametrize("apart", [0.0, 0.05, 1.5])
+def test_acquisitions_of_one_series_are_scans_of_their_own(
+    write_series: Write, tmp_path: Path, keyword: str, value: Callable[[int, int], object], apart: float
+) -> None:
+    hu = [volume(seed=phase) for phase in range(2)]
+    uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
+    for phase in range(2):
+        tags = {"InstanceNumber": None, **uids, keyword: lambda rank, phase=phase: value(phase, rank)}
+        written = write_series(tmp_path / "now", hu[phase], np.array([0, 0, phase * apart]), STEPS, **tags)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for path in written:
+            path.rename(tmp_path / "in" / f"{phase}{path.name}")
+    found = find_scans(tmp_path / "in").scans
+    assert [one.name for one in found] == ["in_series1_acq1", "in_series1_acq2"]
+    for phase, scan in enumerate(one.open() for one in found):
+        assert all((scan.hu(rank) == hu[phase][rank]).all() for rank in range(5)) and scan.step_mm == 3
+        assert scan.warnings[0] == f"one of 2 in its series, told apart by {keyword}"
+
+
+def test_acquisitions_that_nothing_tells_apart_are_refused(write_series: Write, tmp_path: Path) -> None:
+    uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "", "FrameOfReferenceUID": "", "InstanceNumber": None}
+    for phase in range(2):
+        write_series(tmp_path / str(phase), volume(seed=phase), np.zeros(3), STEPS, **uids)
+    with pytest.raises(UserError, match=r"found .* 0.00 mm apart at .* mm, and nothing that tells several acquis"):
+        opened(tmp_path)
+    write_series(tmp_path / "close", volume(9), np.zeros(3), STEPS * [[0.05], [1], [1]])
+    with pytest.raises(UserError, match=r"expected slices at least 0.2 mm apart, found .* 0.15 mm apart"):
+        opened(tmp_path / "close")
+
+
+def test_blocks_one_after_the_other_are_one_scan(write_series: Write, tmp_path: Path) -> None:
+    """As a scanner numbers them that moves the table between acquisitions."""
+    numbers = {"AcquisitionNumber": lambda rank: 1 + rank // 3, "InstanceNumber": lambda rank: [3, 2, 1, 6, 5, 4][rank]}
+    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **numbers)
+    assert [scan.shape[0] for scan in opened(tmp_path)] == [6]
+
+
+def test_stacks_of_another_geometry_are_scans_of_their_own_and_scouts_are_left_out(
+    write_series: Write, tmp_path: Path
+) -> None:
+    uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
+    write_series(tmp_path / "a", volume(6), np.zeros(3), STEPS, **uids)
+    write_series(tmp_path / "b", volume(4), np.array([0, 0, -30.0]), STEPS * [[1], [2], [2]], **uids)
+    scout = write_series(tmp_path / "c", volume(1), np.zeros(3), STEPS[[1, 0, 2]], **uids)
+    search = find_scans(tmp_path)
+    assert [(found.name, found.open().shape[0]) for found in search.scans] == [("a", 6), ("b", 4)]
+    assert search.reasons() == [f"1 left out, a scout: it lies across the other slices of its series: {scout[0].name}"]
+
+
+def test_frames_of_reference_tell_series_apart_unless_each_slice_has_its_own(
+    write_series: Write, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "two", volume(6), np.zeros(3), STEPS, FrameOfReferenceUID=lambda rank: f"1.2.{rank // 3}")
+    assert [scan.shape[0] for scan in opened(tmp_path / "two")] == [3, 3]
+    write_series(tmp_path / "own", volume(6), np.zeros(3), STEPS, FrameOfReferenceUID=lambda rank: f"1.2.{rank}")
+    (scan,) = opened(tmp_path / "own")
+    assert scan.shape[0] == 6 and scan.warnings == ("each slice has a FrameOfReferenceUID of its own: taken for one",)
+
+
+@pytest.mark.parametrize("thickness", ["1,5", "N/A", "1.5\\1.5", "nan"])
+def test_an_odd_header_value_is_no_reason_to_stop(write_series: Write, tmp_path: Path, thickness: str) -> None:
+    paths = write_series(tmp_path, volume(1), np.zeros(3), STEPS, SliceThickness=1.0)
+    head, odd = paths[0].read_bytes(), thickness.encode().ljust(len(thickness) + len(thickness) % 2)
+    at = head.index(b"\x18\x00\x50\x00DS")
+    length = int.from_bytes(head[at + 6 : at + 8], "little")
+    paths[0].write_bytes(
+        head[: at + 6] + len(odd).to_bytes(2, "little") + odd + head[at + 8 + length :]  # pydicom would not write it
+    )
+    (scan,) = opened(tmp_path)
+    assert scan.thickness_mm == 1.0 and scan.warnings == ("a single slice: its volume is that of 1 mm",)
+
+
+def test_compressed_slices_that_nothing_decodes_are_refused_before_the_first_is_read(
+    write_series: Write, tmp_path: Path
+) -> None:
+    paths = write_series(tmp_path, volume(), np.zeros(3), STEPS)
+    data = paths[4].read_bytes()
+    meta = data.index(b"1.2.840.10008.1.2.1\0")
+    mpeg = b"1.2.840.10008.1.2.4.100\0"  # of the same group of attributes, longer by 4
+    longer = (int.from_bytes(data[140:144], "little") + 4).to_bytes(4, "little")
+    length = len(mpeg).to_bytes(2, "little")
+    paths[4].write_bytes(data[:140] + longer + data[144 : meta - 2] + length + mpeg + data[meta + 20 :])
+    with pytest.raises(UserError, match=rf"{paths[4].name}: expected pixels that can be decoded, found MPEG2"):
+        opened(tmp_path)

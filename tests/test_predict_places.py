@@ -1,0 +1,311 @@
+"""The whole command, with a stand-in for the network, on scans of every geometry: the mask is where the scan is, or its
+format is refused in words.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pydicom
+import pytest
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from chaos_seg import predict as command
+from chaos_seg.data.dicom import read_mask, read_slice
+from chaos_seg.data.scans import find_scans
+
+hd = pytest.importorskip("highdicom")
+nib = pytest.importorskip("nibabel")
+sitk = pytest.importorskip("SimpleITK")
+
+Write = Callable[..., list[Path]]
+Predict = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
+    """`python -m chaos_seg.predict` in this process; liver is where HU are above 0."""
+
+    def passes(_: object, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        yield from ((plane > 0)[None].astype(np.float32) for plane in slices)
+
+    model = SimpleNamespace(hparams={"threshold": 100}, training_range=None, to=lambda _: SimpleNamespace(eval=int))
+    monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
+    monkeypatch.setattr(command.Predictor, "passes", passes)
+    (tmp_path / "a.ckpt").write_bytes(b"a model")
+
+    def run(place: Path, *overrides: str) -> tuple[int, str]:
+        given = [f"ckpt={tmp_path / 'a.ckpt'}", f"input={place}", f"output={tmp_path / 'out'}", "device=cpu"]
+        monkeypatch.setattr(sys, "argv", ["predict", *given, *overrides])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            command.main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            logging.getLogger().handlers.clear()
+        said = capsys.readouterr()
+        return (1 if isinstance(code, str) else int(code or 0)), f"{said.out}{said.err}{code}"  # type: ignore[call-overload]
+
+    return run
+
+
+def source_points(paths: Iterable[Path]) -> np.ndarray:
+    """Where the liver is, by the attributes of the slices alone (PS3.3 C.7.6.2.1.1)."""
+    points = [placed(pydicom.dcmread(path), read_slice(path)[1] > 0) for path in paths]
+    return np.concatenate(points)
+
+
+def placed(ds: pydicom.Dataset, plane: np.ndarray) -> np.ndarray:
+    rows, columns = np.nonzero(plane)
+    orientation = np.array(ds.ImageOrientationPatient, float)
+    between_rows, between_columns = map(float, ds.PixelSpacing)
+    along_row, along_column = columns[:, None] * orientation[:3], rows[:, None] * orientation[3:]
+    return np.array(ds.ImagePositionPatient, float) + along_row * between_columns + along_column * between_rows
+
+
+def by_nibabel(path: Path) -> np.ndarray:
+    image = nib.load(path)
+    points = nib.affines.apply_affine(image.affine, np.argwhere(np.asarray(image.dataobj)))
+    return points * [-1, -1, 1]
+
+
+def by_itk(path: Path) -> np.ndarray:
+    image = sitk.ReadImage(str(path))
+    marked = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1]
+    return np.array([image.TransformIndexToPhysicalPoint([int(k) for k in index]) for index in marked])
+
+
+def by_highdicom(path: Path, sources: list[Path]) -> np.ndarray:
+    """The mask of each source slice, as highdicom links it, which is compared with the frames' own positions."""
+    seg = hd.seg.segread(path)
+    slices = [pydicom.dcmread(source) for source in sources]
+    uids = [ds.SOPInstanceUID for ds in slices]
+    masks = seg.get_pixels_by_source_instance(uids, ignore_spatial_locations=True, assert_missing_frames_are_empty=True)
+    linked = np.concatenate([placed(ds, plane[..., 0]) for ds, plane in zip(slices, masks, strict=True)])
+    own = []
+    for plane, groups in zip(
+        seg.pixel_array.reshape(-1, seg.Rows, seg.Columns), seg.PerFrameFunctionalGroupsSequence, strict=True
+    ):
+        shared = seg.SharedFunctionalGroupsSequence[0]
+        ds = pydicom.Dataset()
+        ds.ImagePositionPatient = groups.PlanePositionSequence[0].ImagePositionPatient
+        ds.ImageOrientationPatient = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+        ds.PixelSpacing = shared.PixelMeasuresSequence[0].PixelSpacing
+        own.append(placed(ds, plane))
+    assert same_points(np.concatenate(own), linked)
+    return linked
+
+
+def by_png(folder: Path, sources: list[Path]) -> np.ndarray:
+    """PNG have no place: the k-th is of the k-th slice from the head down."""
+    slices = sorted((pydicom.dcmread(path) for path in sources), key=height, reverse=True)
+    masks = [read_mask(path)[1] for path in sorted(folder.iterdir())]
+    return np.concatenate([placed(ds, mask) for ds, mask in zip(slices, masks, strict=True)])
+
+
+def height(ds: pydicom.Dataset) -> float:
+    orientation = np.array(ds.ImageOrientationPatient, float)
+    normal = np.cross(orientation[:3], orientation[3:])
+    return float(np.sign(normal[np.abs(normal).argmax()]) * (normal @ np.array(ds.ImagePositionPatient, float)))
+
+
+def same_points(points: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether each point has one of the other set within 0.01 mm, and there are as many."""
+    apart = max(cKDTree(a).query(b)[0].max() for a, b in ((points, expected), (expected, points)))
+    return len(points) == len(expected) and apart < 0.01
+
+
+STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.8, 0, 0]])
+SHIFT = np.array([[40.0, 0, 0]] * 6)
+OBLIQUE = Rotation.from_euler("xyz", (9, -14, 21), degrees=True).as_matrix()
+TILT = np.array([0, 3 * np.tan(np.radians(15)), 0])  # mm to the back a slice
+
+
+def step_by_step(*steps: float) -> np.ndarray:
+    return np.cumsum([0, *steps])[:, None] * [0, 0, -1]
+
+
+# Steps to the next slice, row and column; where slices lie apart from that; whether NIfTI can hold it.
+GEOMETRIES: dict[str, tuple[np.ndarray, np.ndarray | None, str | None]] = {
+    "plain": (STEPS, None, None),
+    "tilt": (
+        np.stack([STEPS[0] + TILT, STEPS[1], STEPS[2]]),
+        None,
+        "gantry tilt: slices move sideways along z by 15.0°",
+    ),
+    "shift": (
+        STEPS,
+        np.arange(12)[:, None] * STEPS[0] + np.concatenate([0 * SHIFT, SHIFT]),
+        "up to 40.0 mm, most betw",
+    ),
+    "fine after coarse": (STEPS, step_by_step(*[5] * 5, *[1.25] * 6), "uneven: slices are 1.25 mm apart, but not from"),
+    "gap of 1.5 steps": (
+        STEPS,
+        step_by_step(*[3] * 6, 4.5, *[3] * 4),
+        "uneven: slices are 3.00 mm apart, but not from",
+    ),
+    "gap of 3 steps": (STEPS, step_by_step(*[3] * 6, 9, *[3] * 4), None),
+    "feet first": (STEPS * [[-1], [1], [-1]], None, None),
+    "oblique": (STEPS @ OBLIQUE, None, None),
+    "non-square": (STEPS * [[1], [1.6], [0.7]], None, None),
+    "one slice": (STEPS, None, None),
+    "written from the feet up": (STEPS * [[-1], [1], [1]], None, None),
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_the_mask_is_where_the_scan_is_or_its_format_is_refused(
+    write_series: Write, predict: Predict, tmp_path: Path, name: str
+) -> None:
+    steps, places, refusal = GEOMETRIES[name]
+    shape = (1 if name == "one slice" else 12, 20, 34 if name == "non-square" else 20)
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    index[..., 0] += 4 * (name == "one slice")
+    inside = (((index - [4, 9, 8]) / [4, 7, 5]) ** 2).sum(-1) < 1
+    hu = np.where(inside | (np.abs(index - [6, 14, 15]).max(-1) < 3), 120, -120)
+    origin = np.array([-60.0, 31, 700])
+    positions = origin + (np.arange(len(hu))[:, None] * steps[0] if places is None else places)
+    tags = {"ImagePositionPatient": lambda rank: [round(float(mm), 6) for mm in positions[rank]]}
+    paths = write_series(tmp_path / "in", hu, origin, steps, SliceThickness=3, **tags)
+    expected = source_points(paths)
+    code, said = predict(tmp_path / "in", "formats=[png,nifti,dicom_seg]")
+    out = tmp_path / "out" / "in"
+    summary = json.loads((out / "summary.json").read_text())
+    assert same_points(by_png(out / "png", paths), expected)
+    assert same_points(by_highdicom(out / "liver.dcm", paths), expected)
+    if refusal is None:
+        assert code == 0 and summary["refused"] == {}, said
+        assert same_points(by_nibabel(out / "liver.nii.gz"), expected)
+        assert same_points(by_itk(out / "liver.nii.gz"), expected)
+    else:
+        assert code == 1 and not (out / "liver.nii.gz").exists()
+        assert refusal in summary["refused"]["nifti"] and "in: no nifti: NIfTI has one step" in said
+        assert any(refusal in warning for warning in summary["warnings"])
+        assert f"a format refused for: in; see above, and {tmp_path / 'out' / 'summary.json'}" in said
+    millilitres = f"{summary['volume_ml']:.0f} ml in {summary['slices_with_liver']} of {len(hu)} slices"
+    assert millilitres in said and (name != "plain" or f"a liver of {summary['volume_ml']:.0f} ml" in said)
+    if shutil.which("dciodvfy"):  # of dicom3tools
+        errors = subprocess.run(["dciodvfy", str(out / "liver.dcm")], capture_output=True, text=True).stderr
+        assert "Error" not in errors, errors
+
+
+@pytest.mark.parametrize("name", ["plain", "feet first", "oblique", "non-square", "written from the feet up"])
+def test_the_nifti_is_on_the_grid_that_itk_makes_of_the_series(
+    write_series: Write, predict: Predict, tmp_path: Path, name: str
+) -> None:
+    steps, _, _ = GEOMETRIES[name]
+    hu = np.random.default_rng(0).integers(-100, 100, (6, 20, 34 if name == "non-square" else 20))
+    write_series(tmp_path / "in", hu, np.array([-60.0, 31, 700]), steps)
+    assert predict(tmp_path / "in")[0] == 0
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "in")))
+    ct, mask = reader.Execute(), sitk.ReadImage(str(tmp_path / "out" / "in" / "liver.nii.gz"))
+    assert ct.GetSize() == mask.GetSize()
+    for what in ("GetOrigin", "GetSpacing", "GetDirection"):
+        assert getattr(mask, what)() == pytest.approx(getattr(ct, what)(), abs=1e-4)
+    sitk.ProcessObject.SetGlobalDefaultCoordinateTolerance(1e-4 if name == "oblique" else 1e-6)  # NIfTI has float32
+    masked = sitk.GetArrayFromImage(sitk.Mask(ct, mask, -9999))
+    sitk.ProcessObject.SetGlobalDefaultCoordinateTolerance(1e-6)
+    values = sitk.GetArrayFromImage(ct)
+    assert ((masked != -9999) == (values > 0)).all() and (values > 0).any()
+
+
+def test_a_nifti_that_itk_and_nibabel_read_as_one_gives_a_mask_that_they_do(predict: Predict, tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(-100, 100, (7, 6, 5)).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, np.diag([-0.8, 0.9, 2, 1])), tmp_path / "a.nii.gz")
+    code, said = predict(tmp_path / "a.nii.gz")
+    assert code == 0, said  # without DICOM there is no DICOM-SEG by default
+    assert (np.asarray(nib.load(tmp_path / "out" / "a" / "liver.nii.gz").dataobj) == (data > 0)).all()
+    code, said = predict(tmp_path / "a.nii.gz", "formats=[nifti,dicom_seg]", f"output={tmp_path / 'more'}")
+    assert code == 1 and "no dicom_seg: DICOM-SEG refers to DICOM slices" in said
+    assert (tmp_path / "more" / "a" / "liver.nii.gz").exists()
+
+
+@pytest.mark.parametrize("broken", ["thickness", "exception", "pixels"])
+def test_a_broken_scan_does_not_stop_the_next(
+    write_series: Write, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    for name in ("p1", "p2", "p3"):
+        paths = write_series(tmp_path / "in" / name, np.full((3, 8, 8), 50), np.zeros(3), STEPS, PatientID=name)
+        if name == "p2" and broken == "pixels":
+            paths[1].write_bytes(paths[1].read_bytes()[:-50])
+    if broken == "exception":
+        scan_of = command.predict_scan
+
+        def fail(scan: object, *rest: object, **options: object) -> object:
+            if scan.name == "p2":  # type: ignore[attr-defined]
+                raise ZeroDivisionError("of another library")
+            return scan_of(scan, *rest, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(command, "predict_scan", fail)
+    code, said = predict(tmp_path / "in", "formats=[png]", "alarms=false")
+    names = ["p1", "p3"] if broken != "thickness" else ["p1", "p2", "p3"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([".lock", "summary.json", *names])
+    assert code == (0 if broken == "thickness" else 1)
+    if broken == "exception":
+        assert "Traceback" in said and "Not predicted: p2" in said
+    whole = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [scan["status"] == "predicted" for scan in whole["scans"]] == [name in names for name in ("p1", "p2", "p3")]
+    assert whole["files_of_scans"] == 9 and whole["left_out"] == []
+
+
+def test_files_left_out_are_counted_and_decide_the_exit_code(
+    write_series: Write, predict: Predict, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "in", np.full((3, 8, 8), 50), np.zeros(3), STEPS)
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    code, said = predict(tmp_path / "in", "formats=[png]")
+    assert code == 0 and "1 left out, neither DICOM nor NIfTI: notes.txt" in said
+    assert "3 files are slices of 1 scans, 1 are left out." in said
+    (tmp_path / "in" / "broken.dcm").write_bytes(b"x")
+    code, said = predict(tmp_path / "in", "formats=[png]", f"output={tmp_path / 'more'}")
+    assert code == 1 and "1 files or folders left out that may hold slices" in said
+    whole = json.loads((tmp_path / "more" / "summary.json").read_text())
+    assert [(Path(item["file"]).name, item["may_be_slices"]) for item in whole["left_out"]] == [
+        ("broken.dcm", True),
+        ("notes.txt", False),
+    ]
+    assert whole["scans"][0]["files"] == 3 and whole["scans"][0]["volume_ml"] > 0
+
+
+def test_a_zip_goes_through_the_whole_command(write_series: Write, predict: Predict, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "ct", np.full((3, 8, 8), 50), np.zeros(3), STEPS)
+    shutil.make_archive(str(tmp_path / "scan"), "zip", tmp_path / "ct")
+    code, said = predict(tmp_path / "scan.zip")
+    assert code == 0, said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "scan", "summary.json"]
+    assert same_points(by_nibabel(tmp_path / "out" / "scan" / "liver.nii.gz"), source_points(paths))
+
+
+def test_an_output_that_stays_empty_is_not_made(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    code, said = predict(tmp_path / "in")
+    assert code == 1 and "found none" in said and not (tmp_path / "out").exists()
+    code, said = predict(tmp_path / "in", "output=/proc/x/y")
+    assert code == 1 and "output=/proc/x/y: it can't be made" in said and "Traceback" not in said
+
+
+def test_set_3_is_on_its_own_grid(real_root: Path, predict: Predict, tmp_path: Path) -> None:
+    series = real_root / "Train_Sets" / "CT" / "3" / "DICOM_anon"
+    shutil.make_archive(str(tmp_path / "set3"), "zip", series)
+    code, said = predict(tmp_path / "set3.zip", "alarms=false")
+    assert code == 0, said
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+    ct, mask = reader.Execute(), sitk.ReadImage(str(tmp_path / "out" / "set3" / "liver.nii.gz"))
+    assert (sitk.GetArrayFromImage(sitk.Mask(ct, mask, -9999)) != -9999).sum() == (sitk.GetArrayFromImage(ct) > 0).sum()
+    (scan,) = find_scans(series).scans
+    paths = list(scan.files)
+    assert same_points(by_highdicom(tmp_path / "out" / "set3" / "liver.dcm", paths), source_points(paths))
+    if shutil.which("dciodvfy"):
+        seg = str(tmp_path / "out" / "set3" / "liver.dcm")
+        assert "Error" not in subprocess.run(["dciodvfy", seg], capture_output=True, text=True).stderr
