@@ -3,7 +3,7 @@
     CHAOS_REAL_ROOT=/path/to/CHAOS python benchmarks/qc_alarms.py outputs/study_paper --store outputs/store
 
 For every finished run of a study, its validation and test patients only, with the masks that the run kept (for another
-checkpoint: the masks it predicts). Compared: the score of slice_alarms() without disagreement, with the disagreement
+checkpoint: the masks it predicts). Compared: the score of alarms() without disagreement, with the disagreement
 of slices turned by -5, 0 and 5 degrees, and with that of passes under dropout; either disagreement alone; a small
 predicted area alone; chance. A slice counts when it has liver in truth or prediction; then again over all slices, those
 empty in both as good ones. No weight is fitted. Which disagreement is better is chosen for each patient on the others.
@@ -11,6 +11,7 @@ Goal: AUROC 0.85.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from scipy.stats import rankdata
 
 from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.data.store import Volume, open_patients
-from chaos_seg.evaluation.alarms import disagreement, slice_alarms
+from chaos_seg.evaluation.alarms import alarms, disagreement
 from chaos_seg.files import read_json
 from chaos_seg.prediction import Predictor
 
@@ -92,7 +93,7 @@ def examine(run: Path, name: str, volume: Volume, dropout_passes: int) -> Case:
 
     def score(of: np.ndarray | None) -> np.ndarray:
         scores = np.zeros(len(predicted))
-        for alarm in slice_alarms(predicted, volume.hu, volume.meta.spacing_mm, of):
+        for alarm in alarms(predicted, volume.hu, volume.meta.spacing_mm, math.nan, of).slices:
             scores[alarm.rank] = alarm.score
         return scores
 

@@ -23,23 +23,16 @@ from tqdm import tqdm
 
 from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
+from chaos_seg.data.appearance import Fingerprint, FingerprintCounts, TrainingRange, unlike_training
 from chaos_seg.data.scan import Axial, Scan
 from chaos_seg.data.scans import FoundScan, Search, choose, find_scans
 from chaos_seg.errors import UserError, unusable_file
-from chaos_seg.evaluation.alarms import (
-    Fingerprint,
-    SliceAlarm,
-    TrainingRange,
-    disagreement,
-    scan_alarms,
-    slice_alarms,
-    unlike_training,
-)
+from chaos_seg.evaluation.alarms import SliceAlarm, alarms, disagreement
 from chaos_seg.evaluation.masks import fill_holes, largest_component
 from chaos_seg.files import read_json, write_bytes, write_json
 from chaos_seg.formats import expect_packages, writers_for
 from chaos_seg.prediction import PackedMask, Predictor, chosen_device
-from chaos_seg.reporting.qc_page import qc_page, scan_section
+from chaos_seg.reporting.qc_page import Pictures, ScanSection, qc_page
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
@@ -47,47 +40,50 @@ logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A scan's mask in its own axes, how much several passes disagree on each slice, and seconds by part."""
+    """A scan's mask in its own axes, what else its slices told on their way, and seconds by part."""
 
     mask: PackedMask
     disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
+    fingerprint: Fingerprint
     seconds: dict[str, float]
 
 
 def predict_scan(scan: Scan, predictor: Predictor, threshold: float, largest: bool, holes: bool) -> Prediction:
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
-    axial, seconds, disagreements = Axial.of(scan), {"read": 0.0, "network": 0.0}, []
+    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
 
     def planes() -> Iterator[np.ndarray]:
-        for passes in predictor.passes(_timed(axial.slices(scan), seconds)):
+        for passes in predictor.passes(counts.watch(_timed(axial.slices(scan), seconds))):
             if len(passes) > 1:
                 disagreements.append(disagreement(passes * 255 > threshold))
-            yield passes.mean(axis=0) * 255 > threshold
+            plane = passes.mean(axis=0) * 255 > threshold
+            yield axial.plane_back(plane) if axial.streams else plane
 
     started = time.perf_counter()
     mask = PackedMask(planes())
     seconds["network"] = time.perf_counter() - started - seconds["read"]
-    told = np.array(disagreements) if disagreements and axial.streams else None
-    if axial.streams and not largest and not holes:
-        return Prediction(PackedMask(axial.plane_back(plane) for plane in mask), told, seconds)
-    volume = axial.back(np.stack(mask))
+    if not axial.streams:
+        mask = PackedMask(axial.back(np.stack(mask)))
     if largest:
-        volume = largest_component(volume)
+        mask = PackedMask(largest_component(mask))
     if holes:
-        volume = fill_holes(volume)
-    return Prediction(PackedMask(volume), told, seconds)
+        mask = PackedMask(fill_holes(mask))
+    told = np.array(disagreements) if disagreements and axial.streams else None
+    spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
+    return Prediction(mask, told, counts.fingerprint(spacing_mm), seconds)
 
 
 def alarms_of(
-    scan: Scan, found: Prediction, training: Sequence[TrainingRange | None]
-) -> tuple[list[str], list[SliceAlarm]]:
-    """What is suspicious in a scan as a whole, and its suspicious slices, worst first."""
-    mask = np.stack(found.mask)
-    spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    fingerprint = Fingerprint.sampled(scan.hu, scan.shape[0], spacing_mm)
-    unlike = dict.fromkeys(one for known in training for one in unlike_training(fingerprint, known))
-    findings = [*unlike, *scan_alarms(mask, scan.hu, spacing_mm)]
-    return findings, slice_alarms(mask, scan.hu, spacing_mm, found.disagreement)
+    scan: Scan, prediction: Prediction, volume_ml: float, training: Sequence[TrainingRange | None]
+) -> tuple[list[str], list[SliceAlarm], list[str]]:
+    """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
+
+    Each slice is read once at most.
+    """
+    pictures = Pictures(scan.hu, prediction.mask)
+    found = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
+    unlike = dict.fromkeys(one for known in training for one in unlike_training(prediction.fingerprint, known))
+    return [*unlike, *found.findings], found.slices, pictures.of(found.slices)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
@@ -209,11 +205,15 @@ def predict_one(
     prediction.seconds["write"] = time.perf_counter() - started
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)
-    alarms: list[SliceAlarm] = []
+    suspicious: list[SliceAlarm] = []
+    pictures: list[str] = []
+    started = time.perf_counter()
     if config.alarms and Axial.of(scan).streams and scan.in_order:
         known = [one.training_range for one in predictor.segmenters]
-        findings, alarms = alarms_of(scan, prediction, [TrainingRange(**one) if one else None for one in known])
+        training = [TrainingRange(**one) if one else None for one in known]
+        findings, suspicious, pictures = alarms_of(scan, prediction, volume_ml, training)
         told += findings
+        prediction.seconds["alarms"] = time.perf_counter() - started
     elif config.alarms:
         told.append("its slices were not looked at for alarms: they are not axial, or not in their order")
     summary: dict[str, Any] = {
@@ -224,15 +224,15 @@ def predict_one(
         "volume_ml": volume_ml,
         "warnings": told,
         "refused": refused,
-        "alarms": [asdict(alarm) for alarm in alarms],
+        "alarms": [asdict(alarm) for alarm in suspicious],
         "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
         "made_of": {"scan": found.identity, **settings},
     }
     if config.alarms:
-        section = scan_section(scan.name, prediction.mask, scan.hu, volume_ml, told, alarms)
+        section = ScanSection(scan.name, scan.shape[0], volume_ml, told, suspicious, pictures)
         write_bytes(folder / "alarms.html", qc_page([section], scan.synthetic).encode())
     write_json(folder / "summary.json", summary)
-    words = [*told, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in alarms[:1])]
+    words = [*told, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1])]
     slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"
     return summary, f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
 

@@ -35,7 +35,7 @@ class PackedMask(Sequence[np.ndarray]):
         if isinstance(rank, slice):
             return [self[k] for k in range(*rank.indices(len(self)))]
         rows, columns = self.plane_shape
-        return np.unpackbits(self._bits[rank], count=rows * columns).reshape(rows, columns).astype(bool)
+        return np.unpackbits(self._bits[rank], count=rows * columns).reshape(rows, columns).view(bool)
 
     def pixels(self) -> np.ndarray:
         """How many pixels of each slice are liver, int64 (slices,)."""

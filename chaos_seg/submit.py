@@ -106,7 +106,7 @@ def main(cfg: DictConfig) -> None:
     for volume in tqdm(volumes, "Predicting patients", disable=None):
         mask = np.stack(predictor.mask((volume.hu(rank) for rank in range(volume.slices)), threshold))
         if config.largest_component:
-            mask = largest_component(mask)
+            mask = np.stack([*largest_component(mask)])
         folder = results_folder(partial, volume.patient)
         write_png(mask, folder)
         found += faults(folder, mask)

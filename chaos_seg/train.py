@@ -19,12 +19,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
+from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.audit import refuse_errors
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
-from chaos_seg.evaluation.alarms import Fingerprint, TrainingRange
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.manifest import recorded_run
 from chaos_seg.reporting.runs import flat

@@ -1,11 +1,20 @@
-"""Boolean volumes (slices, rows, columns): the box that holds a mask, its border, its largest component."""
+"""Boolean volumes (slices, rows, columns): the box that holds a mask, its border, its largest component.
 
-from collections.abc import Sequence
+Components are found plane by plane, so that a mask of any length needs the memory of two planes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 Box = tuple[slice, slice, slice]
+Planes = Sequence[np.ndarray] | np.ndarray  # (slices, rows, columns), gone through more than once
+
+_CROSS, _SQUARE = (ndimage.generate_binary_structure(2, connectivity) for connectivity in (1, 2))
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> Box:
@@ -41,29 +50,91 @@ def border(mask: np.ndarray) -> np.ndarray:
     return mask & ~inside
 
 
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask (slices, rows, columns), as bool; of equals the first along the volume.
+def largest_component(planes: Planes) -> Iterator[np.ndarray]:
+    """The largest connected part of a mask, plane by plane as bool (rows, columns); of equals the first.
 
     Voxels are connected through faces, edges and corners (26 neighbours, MONAI's default too): slices lie further
     apart than pixels, so that a thin lobe may go on in the next slice with no pixel above another.
     """
-    result = np.zeros(mask.shape, bool)
-    box = bounding_box(mask)
-    labels, components = ndimage.label(mask[box], np.ones((3, 3, 3), bool))
-    if components:
-        result[box] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    return result
+    pieces = _pieces(planes, _SQUARE)
+    kept = pieces.in_largest()
+    for plane, numbers in zip(planes, pieces.of_plane, strict=True):
+        yield np.append(False, kept[numbers])[ndimage.label(plane, _SQUARE)[0]]
 
 
-def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """A mask (slices, rows, columns) with the holes that it closes in all three dimensions, as bool.
+def pixels_in_largest_component(planes: Iterable[np.ndarray]) -> list[int]:
+    """How many pixels of each plane largest_component() leaves; each plane is taken once."""
+    pieces = _pieces(planes, _SQUARE)
+    pixels = pieces.pixels * pieces.in_largest()
+    return [int(pixels[numbers].sum()) for numbers in pieces.of_plane]
+
+
+def fill_holes(planes: Planes) -> Iterator[np.ndarray]:
+    """A mask with the holes that it closes in all three dimensions, plane by plane as bool (rows, columns).
 
     What touches the volume's end is no hole; background is connected through faces (6 neighbours).
     """
-    result = mask.astype(bool)
-    box = bounding_box(result)
-    result[box] = ndimage.binary_fill_holes(result[box])
-    return result
+    everywhere = reduce(np.logical_or, planes, np.zeros((1, 1), bool))
+    _, *box = bounding_box(everywhere[None])  # all that lies outside is background
+
+    def background(plane: np.ndarray) -> np.ndarray:
+        return np.pad(plane[*box] == 0, 1, constant_values=True)  # the frame joins what touches the end of any plane
+
+    pieces = _pieces(map(background, planes), _CROSS)
+    ends = [pieces.part[numbers] for numbers in (*pieces.of_plane[:1], *pieces.of_plane[-1:])]
+    hole = ~np.isin(pieces.part, np.concatenate([*ends, []]))
+    for plane, numbers in zip(planes, pieces.of_plane, strict=True):
+        filled = np.zeros(plane.shape, bool)
+        labels = ndimage.label(background(plane), _CROSS)[0][1:-1, 1:-1]
+        filled[*box] = np.append(True, hole[numbers])[labels]  # label 0 is the mask itself
+        yield filled
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """The connected pieces of every plane, numbered through all planes in the order of ndimage.label."""
+
+    of_plane: list[slice]  # the numbers of each plane's pieces
+    pixels: np.ndarray  # (pieces,)
+    part: np.ndarray  # (pieces,), the same for pieces that are connected through other planes
+
+    def in_largest(self) -> np.ndarray:
+        """Whether each piece belongs to the largest part, of equals to the one that begins first; bool (pieces,)."""
+        sizes = np.bincount(self.part, self.pixels)[self.part]
+        return self.part == self.part[sizes.argmax()] if len(sizes) else np.zeros(0, bool)
+
+
+def _pieces(planes: Iterable[np.ndarray], structure: np.ndarray) -> _Pieces:
+    """Label each plane by `structure` and join the pieces of neighbouring planes; two planes are held at a time.
+
+    _SQUARE stands for 26 neighbours in the volume, nine of them in the next plane; _CROSS for 6, one in the next.
+    """
+    of_plane, pixels, pairs = [slice(0)], [np.zeros(0, int)], [np.zeros((2, 0), int)]
+    above, reach = None, int(structure.all())
+    for plane in planes:
+        labels, count = ndimage.label(plane, structure)
+        start = of_plane[-1].stop
+        of_plane.append(slice(start, start + count))
+        pixels.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
+        if above is not None:
+            pairs.append(np.add(_touching(above, labels, reach), [[of_plane[-2].start], [start]]))
+        above = labels
+    joined, total = np.concatenate(pairs, axis=1), of_plane[-1].stop
+    graph = sparse.coo_array((np.ones(joined.shape[1], bool), tuple(joined)), (total, total))
+    part = sparse.csgraph.connected_components(graph, directed=False)[1]
+    return _Pieces(of_plane[1:], np.concatenate(pixels), part)
+
+
+def _touching(above: np.ndarray, below: np.ndarray, reach: int) -> np.ndarray:
+    """Which labels of two planes, counted from 0, have pixels at most `reach` rows and columns apart; (2, pairs)."""
+    (rows, columns), framed, count = below.shape, np.pad(above, reach), np.int64(below.max(initial=1))
+    pairs = []
+    for down, right in product(range(2 * reach + 1), repeat=2):
+        beside = framed[down : down + rows, right : right + columns]
+        both = (beside > 0) & (below > 0)
+        pair = (beside[both] - 1) * count + below[both] - 1
+        pairs.append(pair[np.diff(pair, prepend=-1) != 0])  # neighbours in a row are mostly of one pair
+    return np.stack(np.divmod(np.unique(np.concatenate(pairs)), count))
 
 
 def far_errors(

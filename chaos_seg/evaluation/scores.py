@@ -117,7 +117,8 @@ def challenge_scores(
         with_monai: HD95 and surface Dice too.
     """
     scores: list[ChallengeScore] = []
-    for masks, volume in (("as predicted", predicted), ("largest component", largest_component(predicted))):
+    largest = np.stack([*largest_component(predicted)])
+    for masks, volume in (("as predicted", predicted), ("largest component", largest)):
         if scores and (volume == predicted).all():
             scores.append(replace(scores[0], masks=masks))
             continue

@@ -21,36 +21,47 @@ class ScanSection:
     name: str
     slices: int
     volume_ml: float
-    findings: Sequence[str]  # of scan_alarms() and unlike_training()
+    findings: Sequence[str]  # of alarms() and unlike_training()
     alarms: Sequence[SliceAlarm]  # worst first, all of them
     pictures: Sequence[str]  # data URIs of the first SHOWN
 
 
-def scan_section(
-    name: str,
-    mask: Sequence[np.ndarray] | np.ndarray,
-    hu: Callable[[int], np.ndarray],
-    volume_ml: float,
-    findings: Sequence[str],
-    alarms: Sequence[SliceAlarm],
-) -> ScanSection:
-    """Draw a scan's most suspicious slices.
+class Pictures:
+    """The slices of a scan with its predicted outlines, drawn as the slices are read: no slice is read twice.
+
+    Which slices the page shows is known when all were looked at; until then a picture takes a tenth of its slice.
 
     Args:
-        mask: predicted, slices of bool (rows, columns).
         hu: a slice's HU by its rank, int16 (rows, columns).
+        mask: predicted, slices of bool (rows, columns).
     """
-    pictures = [_picture(hu(alarm.rank), mask[alarm.rank]) for alarm in alarms[:SHOWN]]
-    return ScanSection(name, len(mask), volume_ml, list(findings), list(alarms), pictures)
+
+    def __init__(self, hu: Callable[[int], np.ndarray], mask: Sequence[np.ndarray] | np.ndarray):
+        self._hu, self._mask = hu, mask
+        self._drawn: dict[int, bytes] = {}
+
+    def hu(self, rank: int) -> np.ndarray:
+        """Read a slice and keep its picture."""
+        plane = self._hu(rank)
+        self._drawn[rank] = _picture(plane, self._mask[rank])
+        return plane
+
+    def of(self, alarms: Sequence[SliceAlarm]) -> list[str]:
+        """Of the first SHOWN as data URIs; those that were not read yet are read now."""
+        for alarm in alarms[:SHOWN]:
+            if alarm.rank not in self._drawn:
+                self.hu(alarm.rank)
+        return [data_uri(self._drawn[alarm.rank], "jpeg") for alarm in alarms[:SHOWN]]
 
 
 def qc_page(scans: Sequence[ScanSection], synthetic: bool) -> str:
     """The page of several scans in the order given; `synthetic` when any of them is a phantom's."""
-    return render("qc.html", scans=scans, synthetic=synthetic, shown=SHOWN)
+    page = render("qc.html", scans=scans, synthetic=synthetic, shown=SHOWN)
+    return page.encode(errors="backslashreplace").decode()  # a scan's name is a folder's, whose bytes may be no UTF-8
 
 
-def _picture(hu: np.ndarray, predicted: np.ndarray) -> str:
-    """The slice, cut to the body and wherever the mask lies, with the predicted outline."""
+def _picture(hu: np.ndarray, predicted: np.ndarray) -> bytes:
+    """The slice, cut to the body and wherever the mask lies, with the predicted outline, as JPEG."""
     picture = overlay(hu, np.zeros_like(predicted), predicted)
     factor = picture.shape[0] // hu.shape[0]
     box = []
@@ -59,4 +70,4 @@ def _picture(hu: np.ndarray, predicted: np.ndarray) -> str:
         box.append(slice(min(places) * factor, (max(places) + 1) * factor))
     file = io.BytesIO()
     Image.fromarray(picture[box[0], box[1]]).save(file, "jpeg", quality=88, subsampling=0)  # a quarter of a PNG
-    return data_uri(file.getvalue(), "jpeg")
+    return file.getvalue()

@@ -1,17 +1,11 @@
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from chaos_seg.evaluation.alarms import (
-    Fingerprint,
-    TrainingRange,
-    disagreement,
-    scan_alarms,
-    slice_alarms,
-    unlike_training,
-)
+from chaos_seg.evaluation.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.prediction import PackedMask
 
 SPACING_MM = (6.0, 2.5, 2.5)
 SIZE, SLICES, MIDDLE = 96, 30, 15
@@ -38,6 +32,19 @@ def sound() -> Scan:
     mask = blunt_liver()
     hu = np.where(mask, 100, -100) + np.random.default_rng(0).normal(0, 15, mask.shape)
     return mask, lambda rank: hu[rank].astype(np.int16)
+
+
+def slice_alarms(
+    mask: np.ndarray,
+    hu: Callable[[int], np.ndarray],
+    spacing_mm: tuple[float, ...],
+    disagreement: np.ndarray | None = None,
+) -> list[SliceAlarm]:
+    return alarms(mask, hu, spacing_mm, 1500, disagreement).slices
+
+
+def scan_alarms(mask: np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...]) -> list[str]:
+    return alarms(mask, hu, spacing_mm, float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)).findings
 
 
 def first(mask: np.ndarray, hu: Callable[[int], np.ndarray]) -> tuple[int, str, float]:
@@ -155,6 +162,48 @@ def test_what_is_wrong_with_a_scan(sound: Scan) -> None:
     assert scan_alarms(mask, hu, SPACING_MM)[0].startswith("several parts: ")
 
 
+def test_the_volume_is_the_scans_own(sound: Scan) -> None:
+    """Its slices may lie at uneven distances, which the usual distance between them does not tell."""
+    mask, hu = sound
+    assert alarms(mask, hu, SPACING_MM, 299).findings == ["a liver of 299 ml; expected 300 to 4500 ml"]
+    assert alarms(mask, hu, SPACING_MM, 4501).findings == ["a liver of 4501 ml; expected 300 to 4500 ml"]
+    assert alarms(mask, hu, SPACING_MM, 300).findings == alarms(mask, hu, SPACING_MM, 4500).findings == []
+    assert alarms(mask, hu, (np.nan, 2.5, 2.5), 2).findings == []  # distances that are not known make no volume
+    assert "2 ml" not in str(alarms(mask[15:16], hu, SPACING_MM, 2).findings)  # nor does a single slice
+
+
+def test_each_slice_is_read_once_and_none_without_need(sound: Scan) -> None:
+    """Two livers that both go on into the stretch between them, a gap, an end that goes on and an island."""
+    mask, hu = sound
+    mask[:8] = mask[14:19] = mask[11] = False
+    mask[10] |= ball(48, 80, 8)
+    reads: Counter[int] = Counter()
+
+    def counted(rank: int) -> np.ndarray:
+        reads[rank] += 1
+        return hu(rank)
+
+    found = alarms(mask, counted, SPACING_MM, 900)
+    beyond = {alarm.rank for alarm in found.slices if "has the liver's HU here" in alarm.reasons[0]}
+    assert {7, 14, 15, 16, 17, 18} <= beyond and 11 not in reads
+    assert set(reads.values()) == {1}
+    assert set(np.flatnonzero(mask.any(axis=(1, 2)))) | beyond <= set(reads) <= set(range(4, 27))
+
+
+def test_between_two_parts_the_lower_end_has_the_word(sound: Scan) -> None:
+    mask, hu = sound
+    mask[14:19] = False
+    reasons = {alarm.rank: alarm.reasons[0] for alarm in slice_alarms(mask, hu, SPACING_MM)}
+    assert all("slice 20's" in reasons[rank] for rank in range(14, 19))
+
+
+def test_a_packed_mask_is_as_good_as_a_volume(sound: Scan) -> None:
+    mask, hu = sound
+    mask[12, 40:50] = False
+    mask[20] |= ball(48, 80, 8)
+    assert alarms(PackedMask(mask), hu, SPACING_MM, 900) == alarms(mask, hu, SPACING_MM, 900)
+
+
 def test_disagreement_by_hand() -> None:
     passes = np.zeros((3, 4, 4), bool)
     assert disagreement(passes) == 0
@@ -176,24 +225,3 @@ def test_disagreement_counts_near_the_mask_alone(sound: Scan) -> None:
         slice_alarms(mask, hu, SPACING_MM, apart[:4])
     with pytest.raises(ValueError, match="slices, rows, columns"):
         slice_alarms(mask[0], hu, SPACING_MM)
-
-
-def test_input_unlike_the_training_data(sound: Scan) -> None:
-    _, hu = sound
-
-    def scan(spacing_mm: tuple[float, ...] = SPACING_MM, off: int = 0, scale: float = 1) -> Fingerprint:
-        slices = (np.where(ROWS < 10, -1000, hu(rank) * scale + off).astype(np.int16) for rank in range(SLICES))
-        return Fingerprint.of(slices, spacing_mm)
-
-    training = TrainingRange.of([scan(), scan((5.0, 2.0, 2.0), 10)])
-    assert training.spacing_mm == ([5.0, 2.0, 2.0], [6.0, 2.5, 2.5])
-    assert unlike_training(scan(), TrainingRange(**asdict(training))) == []
-    assert unlike_training(scan((9.0, 2.5, 2.5)), training) == [
-        "spacing along z is 9.00 mm; training saw 5.00 to 6.00 mm"
-    ]
-    assert any("of the body lies below" in one for one in unlike_training(scan(off=90), training))
-    assert unlike_training(scan(), None) == [
-        "unknown whether it is like the training data: the checkpoint does not say"
-    ]
-    magnetic = Fingerprint.of([np.full((8, 8), 300, np.int16)], SPACING_MM)
-    assert unlike_training(magnetic, None)[0].startswith("0.0 % of pixels are air or fat")

@@ -1,5 +1,11 @@
+import tracemalloc
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from chaos_seg.evaluation.masks import (
     border,
@@ -7,8 +13,10 @@ from chaos_seg.evaluation.masks import (
     check_masks,
     checked_spacing,
     far_errors,
+    fill_holes,
     intersection,
     largest_component,
+    pixels_in_largest_component,
 )
 
 
@@ -49,15 +57,65 @@ def test_largest_component_keeps_what_hangs_on_by_a_corner() -> None:
     liver[3:5, 3:5, 3:5] = 1
     liver[2, 2, 2] = 1  # touches the others by a corner
     other[0, :2, :4] = 1  # as large as liver without that corner
-    kept = largest_component(liver | other)
+    kept = np.stack([*largest_component(liver | other)])
     assert kept.dtype == bool and np.array_equal(kept, liver > 0)
 
 
 def test_of_equal_components_the_first_is_kept_and_of_none_none() -> None:
     mask = np.zeros((3, 3, 3), bool)
     mask[0, 0, 0] = mask[2, 2, 2] = True
-    assert np.argwhere(largest_component(mask)).tolist() == [[0, 0, 0]]
-    assert not largest_component(np.zeros((3, 3, 3), bool)).any()
+    assert np.argwhere(np.stack([*largest_component(mask)])).tolist() == [[0, 0, 0]]
+    assert not np.any([*largest_component(np.zeros((3, 3, 3), bool))])
+    assert [*largest_component(np.zeros((0, 3, 3), bool))] == [*fill_holes(np.zeros((0, 3, 3), bool))] == []
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> np.ndarray:
+    """Noise of any density, so that parts of equal size, rings, tunnels and holes over several planes are frequent."""
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)))
+    noise = np.random.default_rng(draw(st.integers(0, 2**32))).random(shape)
+    return noise < draw(st.sampled_from((0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.97)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(masks())
+def test_plane_by_plane_is_the_same_as_in_the_volume(mask: np.ndarray) -> None:
+    labels, components = ndimage.label(mask, np.ones((3, 3, 3)))
+    expected = labels == np.bincount(labels.ravel())[1:].argmax() + 1 if components else np.zeros_like(mask)
+    assert np.array_equal([*largest_component(mask)], expected)
+    assert pixels_in_largest_component(iter(mask)) == expected.sum(axis=(1, 2)).tolist()
+    assert np.array_equal([*fill_holes(mask)], ndimage.binary_fill_holes(mask))
+
+
+def test_legs_that_meet_planes_later_are_one_part() -> None:
+    legs, block = np.zeros((2, 8, 3, 16), bool)
+    legs[:, 1, 1] = legs[:, 1, 5] = legs[7, 1, 1:6] = True
+    block[:3, 1, 9:13] = True  # larger than either leg
+    assert np.array_equal([*largest_component(legs | block)], legs)
+
+
+def test_a_long_mask_is_never_held_as_a_volume() -> None:
+    class Long(Sequence[np.ndarray]):
+        """200 planes, made when they are asked for."""
+
+        def __len__(self) -> int:
+            return 200
+
+        def __getitem__(self, rank):  # type: ignore[no-untyped-def]
+            if rank >= len(self):
+                raise IndexError
+            plane = np.zeros((96, 96), bool)
+            plane[20:60, 30 + rank // 10 : 90], plane[40:50, 60:70], plane[70 + rank % 20, 5] = True, False, True
+            return plane
+
+    volume = 200 * 96 * 96  # bytes, as bool; labels are four times that
+    for function in (largest_component, pixels_in_largest_component, fill_holes):
+        tracemalloc.start()
+        for _ in function(Long()):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < volume / 3, function.__name__
 
 
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), (0, 1, 1), (1, -1, 1), (1, np.nan, 1), (np.inf, 1, 1)])

@@ -1,5 +1,6 @@
 import base64
 import io
+import os
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from chaos_seg.evaluation.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import PREDICTED_RGB
-from chaos_seg.reporting.qc_page import SHOWN, ScanSection, qc_page, scan_section
+from chaos_seg.reporting.qc_page import SHOWN, Pictures, ScanSection, qc_page
 
 
 def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
@@ -17,7 +18,8 @@ def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
     mask = np.zeros((20, 64, 64), bool)
     mask[:, 20:40, 12:30] = True
     listed = [SliceAlarm(rank, 0.9 - rank / 20, ("island: 12 % of the mask", "holes")) for rank in range(alarms)]
-    return scan_section(name, mask, lambda rank: hu, 36.0, ["a gap along z"] if alarms else [], listed)
+    pictures = Pictures(lambda rank: hu, mask).of(listed)
+    return ScanSection(name, 20, 36.0, ["a gap along z"] if alarms else [], listed, pictures)
 
 
 def test_page_ranks_slices_with_reasons_and_pictures() -> None:
@@ -41,6 +43,11 @@ def test_page_is_self_contained_escaped_and_repeats() -> None:
     assert "None." in qc_page([], synthetic=False)
 
 
+def test_a_name_in_bytes_that_are_no_utf_8_is_shown_as_these() -> None:
+    page = qc_page([section(os.fsdecode(b"M\xfcller"))], synthetic=False)
+    assert b"M\\udcfcller" in page.encode()
+
+
 def test_picture_is_cut_to_the_body_with_the_outline() -> None:
     content = base64.b64decode(section().pictures[0].removeprefix("data:image/jpeg;base64,"))
     picture = np.asarray(Image.open(io.BytesIO(content))).astype(int)
@@ -55,6 +62,22 @@ def test_a_mask_outside_the_body_is_shown() -> None:
     hu[12:52, 8:56] = 40
     mask = np.zeros((1, 64, 64), bool)
     mask[0, 60:63, 2:6] = True
-    shown = scan_section("A", mask, lambda rank: hu, 36.0, [], [SliceAlarm(0, 0.5, ("island",))])
-    content = base64.b64decode(shown.pictures[0].split(",")[1])
+    (shown,) = Pictures(lambda rank: hu, mask).of([SliceAlarm(0, 0.5, ("island",))])
+    content = base64.b64decode(shown.split(",")[1])
     assert Image.open(io.BytesIO(content)).size == ((60 - 2) * 8, (63 - 8) * 8)
+
+
+def test_what_was_read_before_is_not_read_for_its_picture() -> None:
+    reads: list[int] = []
+
+    def hu(rank: int) -> np.ndarray:
+        reads.append(rank)
+        return np.full((64, 64), 10 * rank, np.int16)
+
+    mask = np.zeros((20, 64, 64), bool)
+    mask[3, 20:40, 12:30] = True
+    pictures = Pictures(hu, mask)
+    assert pictures.hu(3).min() == 30
+    shown = pictures.of([SliceAlarm(rank, 0.5, ("gap",)) for rank in (4, 3, *range(5, 18))])
+    assert reads == [3, 4, *range(5, 15)] and len(shown) == SHOWN
+    assert shown[1] == Pictures(hu, mask).of([SliceAlarm(3, 0.5, ("gap",))])[0] != shown[0]

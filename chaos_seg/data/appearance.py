@@ -1,0 +1,117 @@
+"""What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chaos_seg.data.dicom import HU_RANGE
+from chaos_seg.data.measures import FAT_HU, PADDING_HU
+
+HU_TOLERANCE, SPACING_TOLERANCE = 40.0, 0.2  # beyond what training saw: HU, and a share of the spacing
+MIN_COLD_SHARE = 0.01  # a CT has air or fat: fewer such pixels are MR, or a lost rescale
+BODY_PERCENTILES = (5, 50, 95)
+EVERY = 4  # a fingerprint's slices; neighbours look alike
+
+
+class HuHistogram:
+    """HU counted one by one, so that percentiles of a scan need one slice in memory."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(HU_RANGE[1] - HU_RANGE[0] + 1, np.int64)
+
+    def add(self, hu: np.ndarray) -> None:
+        bins = np.clip(hu.astype(np.int64), *HU_RANGE) - HU_RANGE[0]
+        self.counts += np.bincount(bins.ravel(), minlength=len(self.counts))
+
+    def percentiles(self, of: Sequence[float]) -> tuple[float, ...]:
+        """In HU, for percentages `of`; NaN when nothing was counted."""
+        total = np.cumsum(self.counts)
+        if not total[-1]:
+            return tuple(float("nan") for _ in of)
+        return tuple(float(np.searchsorted(total, total[-1] * share / 100)) + HU_RANGE[0] for share in of)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a scan looks like to the network before any mask: its spacing and the HU of the body."""
+
+    spacing_mm: tuple[float, ...]  # z, y, x
+    body_hu: tuple[float, ...]  # BODY_PERCENTILES of what is denser than fat
+    cold_share: float  # of pixels below FAT_HU that the scanner measured
+
+    @classmethod
+    def of(cls, slices: Iterable[np.ndarray], spacing_mm: Sequence[float]) -> "Fingerprint":
+        """Of int16 HU (rows, columns) slice by slice, and mm between slices, rows and columns."""
+        counts = FingerprintCounts()
+        for hu in slices:
+            counts.add(hu)
+        return counts.fingerprint(spacing_mm)
+
+    @classmethod
+    def sampled(cls, hu: Callable[[int], np.ndarray], slices: int, spacing_mm: Sequence[float]) -> "Fingerprint":
+        """Of every EVERY-th slice of a scan, whose slices `hu` reads by their rank."""
+        return cls.of((hu(rank) for rank in range(0, slices, EVERY)), spacing_mm)
+
+
+class FingerprintCounts:
+    """The HU that a Fingerprint is made of, counted slice by slice."""
+
+    def __init__(self) -> None:
+        self._body, self._cold, self._pixels = HuHistogram(), 0, 0
+
+    def add(self, hu: np.ndarray) -> None:
+        """Count a slice of int16 HU (rows, columns)."""
+        self._body.add(hu[hu > FAT_HU])
+        self._cold += int(np.count_nonzero((hu < FAT_HU) & (hu >= PADDING_HU)))
+        self._pixels += hu.size
+
+    def fingerprint(self, spacing_mm: Sequence[float]) -> Fingerprint:
+        """With mm between slices, rows and columns."""
+        cold_share = self._cold / max(self._pixels, 1)
+        return Fingerprint(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share)
+
+    def watch(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """A scan's slices as they are, while every EVERY-th is counted."""
+        for rank, hu in enumerate(slices):
+            if rank % EVERY == 0:
+                self.add(hu)
+            yield hu
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """The least and the greatest of each value in the fingerprints of the scans that a model was trained on.
+
+    Plain numbers: dataclasses.asdict() goes into a checkpoint or JSON, TrainingRange(**that) comes back.
+    """
+
+    spacing_mm: tuple[Sequence[float], Sequence[float]]  # low and high (z, y, x)
+    body_hu: tuple[Sequence[float], Sequence[float]]  # low and high of BODY_PERCENTILES
+
+    @classmethod
+    def of(cls, scans: Sequence[Fingerprint]) -> "TrainingRange":
+        """Raises ValueError without scans."""
+        spacing, body = np.array([scan.spacing_mm for scan in scans]), np.array([scan.body_hu for scan in scans])
+        return cls(
+            (spacing.min(axis=0).tolist(), spacing.max(axis=0).tolist()),
+            (body.min(axis=0).tolist(), body.max(axis=0).tolist()),
+        )
+
+
+def unlike_training(scan: Fingerprint, training: TrainingRange | None) -> list[str]:
+    """How a scan differs from what the model was trained on, a sentence each; `training` None is unknown, and said."""
+    found = []
+    if scan.cold_share < MIN_COLD_SHARE:
+        found.append(f"{100 * scan.cold_share:.1f} % of pixels are air or fat: no CT in HU, or a lost rescale")
+    if training is None:
+        return [*found, "unknown whether it is like the training data: the checkpoint does not say"]
+    for name, value, low, high in zip(("z", "y", "x"), scan.spacing_mm, *training.spacing_mm, strict=True):
+        if np.isfinite(value) and not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
+            found.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
+    for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
+        if not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:
+            found.append(
+                f"{percent} % of the body lies below {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
+            )
+    return found

@@ -1,0 +1,69 @@
+"""How often predict reads each slice: once for the network, once for the alarms and their page."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chaos_seg.data.scans import find_scans
+from chaos_seg.predict import alarms_of, predict_scan
+from chaos_seg.reporting.qc_page import SHOWN
+
+SLICES, SIZE = 60, 48
+
+
+class Counted:
+    """A scan that counts how often each slice is read."""
+
+    def __init__(self, scan: object):
+        self._scan, self.reads = scan, Counter[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scan, name)
+
+    def hu(self, rank: int) -> np.ndarray:
+        self.reads[rank] += 1
+        return self._scan.hu(rank)  # type: ignore[attr-defined, no-any-return]
+
+
+class Given:
+    """Stands for a model: its passes are masks that are there."""
+
+    def __init__(self, *masks: np.ndarray):
+        self.masks = np.stack(masks)
+
+    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for rank, _ in enumerate(slices):
+            yield self.masks[:, rank].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("post", "passes"), [((False, False), 1), ((False, False), 3), ((True, False), 1), ((True, True), 3)]
+)
+def test_no_slice_is_read_more_than_twice(
+    write_series: Callable[..., list[Path]], tmp_path: Path, post: tuple[bool, bool], passes: int
+) -> None:
+    """The liver goes on beyond the mask at both ends and in a long stretch; there are gaps, islands and holes."""
+    rows, columns = np.indices((SIZE, SIZE))
+    hu = np.full((SLICES, SIZE, SIZE), -100)
+    hu[4:56, (rows - 24) ** 2 + (columns - 20) ** 2 < 15**2] = 100
+    hu[:, :, :3] = -1000
+    mask = hu == 100
+    hu += np.random.default_rng(0).integers(-15, 15, hu.shape)
+    mask[:8] = mask[30:36] = mask[12] = mask[20:22] = mask[50:] = False
+    mask[10:28:3, 40:44, 40:46] = True
+    mask[14, 20:28, 16:24] = mask[40, 20:28, 16:24] = False
+    write_series(tmp_path, hu, np.zeros(3), np.array([[0, 0, -5.0], [0, 4.0, 0], [4.0, 0, 0]]))
+    scan: Any = Counted(find_scans(tmp_path)[0].open())
+    model: Any = Given(mask, *[np.roll(mask, k, axis=2) for k in range(1, passes)])
+    prediction = predict_scan(scan, model, 127, *post)
+    assert scan.reads == Counter(range(SLICES)) and (prediction.disagreement is None) == (passes == 1)
+    findings, slices, pictures = alarms_of(scan, prediction, scan.volume_ml(prediction.mask.pixels()), [None])
+    reasons = " ".join(reason for alarm in slices for reason in alarm.reasons)
+    assert len(slices) > SHOWN == len(pictures) and "the liver's HU here" in reasons
+    if not post[0]:
+        assert "gap:" in reasons and "island:" in reasons and any("several parts" in one for one in findings)
+    assert set(scan.reads) == set(range(SLICES)) and max(scan.reads.values()) == 2
