@@ -57,7 +57,7 @@ def test_no_slice_is_read_more_than_twice(
     mask[10:28:3, 40:44, 40:46] = True
     mask[14, 20:28, 16:24] = mask[40, 20:28, 16:24] = False
     write_series(tmp_path, hu, np.zeros(3), np.array([[0, 0, -5.0], [0, 4.0, 0], [4.0, 0, 0]]))
-    scan: Any = Counted(find_scans(tmp_path)[0].open())
+    scan: Any = Counted(find_scans(tmp_path).scans[0].open())
     model: Any = Given(mask, *[np.roll(mask, k, axis=2) for k in range(1, passes)])
     prediction = predict_scan(scan, model, 127, *post)
     assert scan.reads == Counter(range(SLICES)) and (prediction.disagreement is None) == (passes == 1)
