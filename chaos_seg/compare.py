@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 from chaos_seg.errors import UserError, one_sentence
-from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table
+from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table, published_table
 from chaos_seg.reporting.runs import read_runs, scored_sides
 from chaos_seg.reporting.tables import WIDTH
 
@@ -23,7 +23,7 @@ def compare(folders: list[Path]) -> str:
     last = scored_sides(runs)[-1]
     tables = [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
-    parts = [table.as_text() for table in (*tables, *([pairs] if pairs else []))]
+    parts = [table.as_text() for table in (*tables, published_table(runs), pairs) if table is not None]
     synthetic = any(run.summary["synthetic"] for run in runs)
     words = [textwrap.fill(sentence, WIDTH) for sentence in (*sentences, TWO_DICES)]
     return "\n\n".join([*([SYNTHETIC] if synthetic else []), *parts, *words])

@@ -1,13 +1,12 @@
 """Tables that set runs side by side: in the study's layout, over patients, pair by pair, and by the challenge."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from chaos_seg.data.splits import SIDES
 from chaos_seg.errors import UserError
-from chaos_seg.evaluation import counts as score
-from chaos_seg.evaluation.calibration import LEVELS, counts_by_threshold
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.scores import (
     CHALLENGE_METRICS,
@@ -59,33 +58,73 @@ def patient_values(scores: Iterable[PatientScore | ChallengeScore], metric: str)
     return {patient: float(np.mean(values)) for patient, values in found.items()}
 
 
+def shared_values(
+    scores: Mapping[str, Sequence[PatientScore | ChallengeScore]], metric: str
+) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
+    """patient_values() under every arm of the patients that have one under all: means then rest on the same patients.
+
+    An arm that has none at all has nobody to share. The second value names the arms that gave a patient none: one that
+    finds no liver would gain by leaving the patient out unseen.
+    """
+    values = {arm: patient_values(rows, metric) for arm, rows in scores.items()}
+    known = {arm: {p for p, value in found.items() if not np.isnan(value)} for arm, found in values.items()}
+    left_out: dict[str, list[str]] = {}
+    for arm, found in values.items():
+        for patient in found if known[arm] else ():
+            if patient not in known[arm]:
+                left_out.setdefault(patient, []).append(arm)
+    shared = {
+        arm: {p: value for p, value in found.items() if p in known[arm] and p not in left_out}
+        for arm, found in values.items()
+    }
+    return shared, left_out
+
+
+def _notes(
+    scores: Mapping[str, Sequence[PatientScore | ChallengeScore]],
+    left_out: Mapping[str, Mapping[str, Sequence[str]]],
+    *more: str,
+) -> str:
+    """What a reader of means must know first: arms on other patients, and who is left out of which mean."""
+    counted = [Counter((row.side, row.patient) for row in rows) for rows in scores.values()]
+    who = []
+    for name, found in left_out.items():
+        if found:
+            patients = ", ".join(f"{patient} ({' and '.join(arms)})" for patient, arms in found.items())
+            who.append(f"{name}: {patients}")
+    words = f"Left out of means, under every loss, for want of a value under the one in brackets: {'; '.join(who)}."
+    unequal = any(one != counted[0] for one in counted)
+    return " ".join([*([UNBALANCED] if unequal else []), *([words] if who else []), *more])
+
+
 def study_tables(scores: Mapping[str, Sequence[PatientScore]], metrics: Sequence[str], synthetic: bool) -> list[Table]:
     """A table for each side in the study's layout: patients across, their average last, a line an arm and metric.
 
-    The numbers that the study printed stand below, for the CHAOS patients that it names.
+    The numbers that the study printed stand below when patients and split are the study's.
     """
     tables = []
+    apart = reference.why_apart([row for rows in scores.values() for row in rows], synthetic)
     for side in SIDES:
         members = {arm: [row for row in rows if row.side == side] for arm, rows in scores.items()}
         patients = list(dict.fromkeys(row.patient for rows in members.values() for row in rows))
         if not patients:
             continue
         lines: list[list[object]] = []
+        shared = {metric: shared_values(members, metric) for metric in metrics}
         for arm, rows in members.items():
             for metric in metrics:
-                values = patient_values(rows, metric)
+                values, average = patient_values(rows, metric), _mean(shared[metric][0][arm])
                 label = METRIC_NAMES[metric] if len(members) == 1 else f"{arm}, {METRIC_NAMES[metric]}"
-                lines.append([label, *map(values.get, patients), mean_defined(np.array(list(values.values())))])
+                lines.append([label, *map(values.get, patients), average])
         if len(members) == 1:
             empty = patient_values(next(iter(members.values())), "both_empty")
             lines.append(["Both-empty slices", *(round(empty[patient]) for patient in patients), None])
-        slices = {row.patient: row.slices for rows in members.values() for row in rows}
-        published = {} if synthetic else reference.published_patients(slices)
-        if published:
-            average = reference.AVERAGES[side] if set(published) == set(reference.PATIENTS[side]) else None
-            lines.append(["study, published", *map(published.get, patients), average])
+        if apart is None:
+            published = reference.PATIENTS[side]
+            lines.append(["study, published", *map(published.get, patients), reference.AVERAGES[side]])
         columns = [Column("Patient id"), *(Column(patient, 3) for patient in patients), Column("Average", 3)]
-        tables.append(Table(f"patients_{side}", SIDE_NAMES[side], columns, lines))
+        note = _notes(members, {METRIC_NAMES[metric]: left_out for metric, (_, left_out) in shared.items()})
+        tables.append(Table(f"patients_{side}", SIDE_NAMES[side], columns, lines, note))
     return tables
 
 
@@ -108,48 +147,68 @@ def run_tables(loss: str, scores: Sequence[PatientScore], challenge: Sequence[Ch
 def means_table(runs: Sequence[Run], metric: str) -> Table:
     """A line an arm: the mean over the patients of each side, over all patients, and of the side means.
 
-    The interval is that of the mean over the last side, the test patients where there are any.
+    The interval is that of the mean over the last side, the test patients where there are any. The study's numbers are
+    beside ours when patients and split are the study's; else they have published_table().
     """
     arms = by_arm(runs)
     sides = scored_sides(runs)
+    shared = {side: shared_values(_scores(runs, side), metric) for side in sides}
+    everyone, _ = shared_values(_scores(runs), metric)
     rows = []
     for arm, members in arms.items():
-        scores = [row for run in members for row in run.scores]
-        values = {side: _defined(patient_values((s for s in scores if s.side == side), metric)) for side in sides}
-        means = [mean_defined(values[side]) for side in sides]
-        last = mean_interval(values[sides[-1]]) if len(values[sides[-1]]) else None
-        everyone = mean_defined(_defined(patient_values(scores, metric)))
-        interval = [last and last.low, last and last.high, len(values[sides[-1]])]
-        rows.append([arm, len(members), *means, *interval, everyone, mean_defined(np.array(means))])
+        means = [_mean(shared[side][0][arm]) for side in sides]
+        values = list(shared[sides[-1]][0][arm].values())
+        last = mean_interval(values) if values else None
+        interval = [last and last.low, last and last.high, len(values)]
+        rows.append([arm, len(members), *means, *interval, _mean(everyone[arm]), mean_defined(np.array(means))])
     named = [Column(side, 3) for side in sides]
     named += [Column(f"{sides[-1]} from", 3), Column("to", 3), Column("n")]
     columns = [Column("Loss"), Column("runs"), *named, Column("patients", 3), Column("splits", 3)]
-    if metric.endswith("dice") and not any(run.summary["synthetic"] for run in runs):
+    if metric.endswith("dice") and _why_apart(runs) is None:
         columns.append(Column("study", 3))
         for row, members in zip(rows, arms.values(), strict=True):
             row.append(reference.LOSS_AVERAGES.get(members[0].config["loss.name"]))
-        shown = [reference.AVERAGES[side] for side in sides]
-        rows.append(["study's tables", None, *shown, None, None, None, None, reference.AVERAGES["splits"], None])
-    note = (
+        printed = [reference.AVERAGES[side] for side in sides]
+        rows.append(["study's tables", None, *printed, None, None, None, None, reference.AVERAGES["splits"], None])
+    note = _notes(
+        _scores(runs),
+        {side: left_out for side, (_, left_out) in shared.items()},
         f"From, to: 95 % bootstrap interval of the mean over the n {sides[-1]} patients. Patients: mean over all "
-        "patients, each counted once. Splits: mean of the side means, as in the study."
+        "patients, each counted once. Splits: mean of the side means, as in the study.",
     )
-    if unbalanced(runs):
+    if unbalanced(runs) and not note.startswith(UNBALANCED):
         note = f"{UNBALANCED} {note}"
     return Table(f"means_{metric}", f"{METRIC_NAMES[metric]}, mean over the patients of each side", columns, rows, note)
+
+
+def published_table(runs: Sequence[Run]) -> Table | None:
+    """The study's averages by themselves, and why; None where they stand beside ours, and for phantoms."""
+    apart = _why_apart(runs)
+    if apart is None or any(run.summary["synthetic"] for run in runs):
+        return None
+    rows = [[loss, None, None, None, average] for loss, average in reference.LOSS_AVERAGES.items()]
+    rows.append(["its tables", *(reference.AVERAGES[key] for key in (*SIDES, "splits"))])
+    columns = [Column("Loss"), *(Column(side, 3) for side in SIDES), Column("average", 3)]
+    note = f"Not to be compared with the runs here: {apart}."
+    return Table("study", "What the reference study printed, average Dice of its own patients", columns, rows, note)
 
 
 def metrics_table(runs: Sequence[Run]) -> Table:
     """Binary accuracy, precision and recall, means over the patients of each side."""
     metrics = ("accuracy", "precision", "recall")
-    rows = [
-        [arm, side, *(mean_defined(_defined(patient_values(scores, metric))) for metric in metrics)]
-        for side in SIDES
-        for arm, members in by_arm(runs).items()
-        if (scores := [row for run in members for row in run.scores if row.side == side])
-    ]
+    rows: list[list[object]] = []
+    left_out: dict[str, dict[str, list[str]]] = {}
+    for side in scored_sides(runs):
+        shared = {metric: shared_values(_scores(runs, side), metric) for metric in metrics}
+        left_out |= {f"{METRIC_NAMES[metric]}, {side}": names for metric, (_, names) in shared.items()}
+        rows += [
+            [arm, side, *(_mean(values[arm]) for values, _ in shared.values())]
+            for arm, listed in _scores(runs, side).items()
+            if listed
+        ]
     columns = [Column("Loss"), Column("side"), *(Column(METRIC_NAMES[metric], 3) for metric in metrics)]
-    return Table("metrics", "Binary accuracy, precision and recall, means over patients", columns, rows)
+    caption = "Binary accuracy, precision and recall, means over patients"
+    return Table("metrics", caption, columns, rows, _notes(_scores(runs), left_out))
 
 
 def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | None, list[str]]:
@@ -193,50 +252,40 @@ def challenge_table(scores: Mapping[str, Sequence[ChallengeScore]]) -> Table:
         for metric, column in _CHALLENGE_COLUMNS.items()
         if any(not np.isnan(getattr(row, metric)) for row in everything)
     }
-    rows = []
+    rows: list[list[object]] = []
+    left_out: dict[str, dict[str, list[str]]] = {}
     for masks in dict.fromkeys(row.masks for row in everything):
         for side in SIDES:
-            for arm, listed in scores.items():
-                members = [row for row in listed if (row.masks, row.side) == (masks, side)]
-                if members:
-                    values = [mean_defined(_defined(patient_values(members, metric))) for metric in shown]
-                    rows.append([arm, side, masks, *values])
-    note = (
-        "What has no value is left out of its mean, and scores 0. HD95 and surface Dice are MONAI's and no part of the "
-        "score."
-        if "hd95_mm" in shown
-        else "What has no value is left out of its mean, and scores 0."
+            members = {arm: [r for r in listed if (r.masks, r.side) == (masks, side)] for arm, listed in scores.items()}
+            shared = {metric: shared_values(members, metric) for metric in shown}
+            left_out |= {f"{shown[metric].title}, {side}, {masks}": names for metric, (_, names) in shared.items()}
+            rows += [
+                [arm, side, masks, *(_mean(values[arm]) for values, _ in shared.values())]
+                for arm, listed in members.items()
+                if listed
+            ]
+    note = _notes(
+        scores,
+        left_out,
+        "What has no value scores 0."
+        + (" HD95 and surface Dice are MONAI's and no part of the score." if "hd95_mm" in shown else ""),
     )
     columns = [Column("Loss"), Column("side"), Column("masks"), *shown.values()]
     return Table("challenge", "CHAOS metrics and score, means over patients", columns, rows, note)
 
 
-def dice_by_threshold(runs: Sequence[Run], side: str) -> np.ndarray:
-    """Volume Dice at the thresholds 0 to 254, mean over the patients of a side and then over runs; float64 (255,)."""
-    by_run = []
-    for run in runs:
-        curves = [score.dice(counts_by_threshold(run.levels[patient])) for patient in run.patients(side)]
-        by_run.append([mean_defined(column) for column in np.array(curves).reshape(-1, LEVELS - 1).T])
-    return np.array([mean_defined(column) for column in np.array(by_run).T])
+def _scores(runs: Sequence[Run], side: str | None = None) -> dict[str, list[PatientScore]]:
+    """The scores of each arm, of one side or of all."""
+    return {
+        arm: [row for run in members for row in run.scores if side in (None, row.side)]
+        for arm, members in by_arm(runs).items()
+    }
 
 
-def threshold_table(runs: Sequence[Run]) -> Table:
-    """Volume Dice of the last side at the threshold of the runs, and at the one that validation would have chosen."""
-    last = scored_sides(runs)[-1]
-    rows = []
-    for arm, members in by_arm(runs).items():
-        used = float(members[0].summary["threshold"])
-        val, held_out = dice_by_threshold(members, "val"), dice_by_threshold(members, last)
-        best = int(np.nanargmax(val)) if not np.isnan(val).all() else None
-        rows.append(
-            [arm, used, held_out[int(used)], best]
-            + ([None, None] if best is None else [held_out[best], held_out[best] - held_out[int(used)]])
-        )
-    columns = [Column("Loss"), Column("threshold used"), Column(f"{last} Dice", 4), Column("best on validation")]
-    columns += [Column(f"{last} Dice there", 4), Column("gain", 4)]
-    note = "Thresholds are of 255 times the probability; volume Dice, mean over patients and runs."
-    return Table("thresholds", "The threshold, and the one that validation would choose", columns, rows, note)
+def _why_apart(runs: Sequence[Run]) -> str | None:
+    scores = [row for run in runs for row in run.scores]
+    return reference.why_apart(scores, any(run.summary["synthetic"] for run in runs))
 
 
-def _defined(values: Mapping[str, float]) -> np.ndarray:
-    return np.array([value for value in values.values() if not np.isnan(value)])
+def _mean(values: Mapping[str, float]) -> float:
+    return mean_defined(np.array(list(values.values())))

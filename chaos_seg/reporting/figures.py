@@ -13,9 +13,10 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, reliability
 from chaos_seg.evaluation.counts import FIELDS
 from chaos_seg.evaluation.statistics import mean_interval
-from chaos_seg.reporting.comparison import dice_by_threshold, patient_values
+from chaos_seg.reporting.comparison import patient_values, shared_values
 from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE
 from chaos_seg.reporting.runs import Run, scored_sides
+from chaos_seg.reporting.thresholds import dice_by_threshold
 
 # Okabe and Ito's colours; arms differ in marker and line style too.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -34,22 +35,24 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
         figure = Figure(figsize=(3.1 * len(sides) + 0.6, 3.6), layout="constrained")
         panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axes, side in zip(panels, sides, strict=True):
-            values = [
-                patient_values((row for run in runs for row in run.scores if row.side == side), metric)
-                for runs in arms.values()
-            ]
+            scores = {
+                arm: [row for run in runs for row in run.scores if row.side == side] for arm, runs in arms.items()
+            }
+            values = [patient_values(rows, metric) for rows in scores.values()]
+            shared, _ = shared_values(scores, metric)
             for patient in dict.fromkeys(p for one in values for p in one):
                 axes.plot([one.get(patient, np.nan) for one in values], color=SOFT, linewidth=0.8, zorder=1)
-            for place, (one, colour, marker) in enumerate(zip(values, cycle(COLOURS), cycle(MARKERS), strict=False)):
-                known = np.array([value for value in one.values() if not np.isnan(value)])
-                axes.plot([place] * len(known), known, marker, color=colour, markersize=5, alpha=0.75, zorder=2)
-                if len(known):
-                    mean = mean_interval(known)
+            for place, (one, paired, colour, marker) in enumerate(
+                zip(values, shared.values(), cycle(COLOURS), cycle(MARKERS), strict=False)
+            ):
+                axes.plot([place] * len(one), [*one.values()], marker, color=colour, markersize=5, alpha=0.75, zorder=2)
+                if paired:
+                    mean = mean_interval(list(paired.values()))
                     axes.plot([place + 0.22], [mean.value], "_", color=INK, markersize=14, markeredgewidth=2)
                     axes.plot([place + 0.22] * 2, [mean.low, mean.high], color=INK, linewidth=1.4)
             axes.set_xticks(range(len(arms)), [arm.replace(", ", "\n") for arm in arms])
             axes.set_xlim(-0.5, len(arms) - 0.3)
-            axes.set_title(f"{SIDE_TITLES[side]} (n = {max(map(len, values))})", fontsize=10, loc="left")
+            axes.set_title(f"{SIDE_TITLES[side]} (n = {max(map(len, shared.values()))})", fontsize=10, loc="left")
             axes.grid(axis="x", visible=False)
         panels[0].set_ylabel(ylabel)
     return figure

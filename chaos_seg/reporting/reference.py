@@ -1,9 +1,10 @@
 """What the reference study printed, and each of its settings against those of a run: stated, assumed or changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chaos_seg.evaluation.scores import PatientScore
 from chaos_seg.reporting.tables import Column, Table
 
 # "Average dice score for all patients", by loss.
@@ -57,10 +58,23 @@ SLICES = {
 }
 
 
-def published_patients(slices: Mapping[str, int]) -> dict[str, float]:
-    """The study's Dice of those patients, given by id with their number of slices, that are CHAOS's."""
-    printed = {patient: dice for side in PATIENTS.values() for patient, dice in side.items()}
-    return {patient: printed[patient] for patient, n in slices.items() if SLICES.get(patient) == n}
+def why_apart(scores: Iterable[PatientScore], synthetic: bool) -> str | None:
+    """Why scores must not share a table with the study's numbers; None when patients and split are the study's."""
+    if synthetic:
+        return "they scored synthetic phantoms"
+    found = {(row.side, row.patient, row.slices) for row in scores}
+    if found == {(side, patient, SLICES[patient]) for side, printed in PATIENTS.items() for patient in printed}:
+        return None
+    patients = {(patient, slices) for _, patient, slices in found}
+    same = len(patients & SLICES.items())
+    if same < len(SLICES) or len(patients) > same:
+        others = (
+            f" and {len(patients) - same} other{'s' if len(patients) - same > 1 else ''}"
+            if same < len(patients)
+            else ""
+        )
+        return f"they scored {same} of its {len(SLICES)} patients{others}"
+    return f"they scored its {same} patients, but other ones in training, validation and test"
 
 
 @dataclass(frozen=True)
@@ -223,7 +237,7 @@ def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, 
     rows = []
     for setting in SETTINGS:
         if setting.name == "Patients":
-            chaos = len(published_patients(slices)) == len(SLICES) == len(slices) and not synthetic
+            chaos = slices == SLICES and not synthetic
             here = "the same" if chaos else f"{len(slices)} {'synthetic phantoms' if synthetic else 'other patients'}"
             mark = "stated" if chaos else "changed"
         elif setting.keys:

@@ -11,13 +11,14 @@ from chaos_seg.reporting.comparison import (
     means_table,
     metrics_table,
     pairs_table,
+    published_table,
     study_tables,
-    threshold_table,
 )
 from chaos_seg.reporting.page import data_uri, drawn, render
 from chaos_seg.reporting.reference import deviations_table
 from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
+from chaos_seg.reporting.thresholds import threshold_table
 
 EXAMPLES = ("best", "median", "worst")
 
@@ -35,8 +36,10 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
     sides = scored_sides(runs)
     last = sides[-1]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
+    published = published_table(runs)
     tables: dict[str, list[Table]] = {
         "means": [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")],
+        "published": [published] if published else [],
         "pairs": [pairs] if pairs else [],
         "patients": study_tables(
             {arm: [row for run in members for row in run.scores] for arm, members in arms.items()},

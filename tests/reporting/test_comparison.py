@@ -18,13 +18,14 @@ from chaos_seg.reporting.comparison import (
     means_table,
     metrics_table,
     pairs_table,
+    published_table,
     run_tables,
     study_tables,
-    threshold_table,
 )
 from chaos_seg.reporting.reference import SLICES, deviations_table
 from chaos_seg.reporting.runs import Run, arm_names, flat, paired, read_runs
 from chaos_seg.reporting.tables import Table
+from chaos_seg.reporting.thresholds import threshold_table
 from chaos_seg.train import train
 
 BLANK = patient_score("0", "train", np.array([[10, 0, 10, 80], [0, 0, 0, 100]]))
@@ -43,8 +44,17 @@ def run(loss: str, scores: list[PatientScore], seed: int = 0, fold: int | None =
     return Run(Path(f"{loss}_{seed}_{fold}"), loss, config, {}, summary, scores, [])
 
 
+def study_scores() -> list[PatientScore]:
+    """The study's own patients and split, with the Dice that it printed."""
+    return [row for side, dice in reference.PATIENTS.items() for row in scored(side, dice)]
+
+
+def titled(table: Table) -> list[dict[str, object]]:
+    return [dict(zip([column.title for column in table.columns], row, strict=True)) for row in table.rows]
+
+
 def test_the_study_layout_has_its_printed_numbers_below_for_chaos_patients_alone() -> None:
-    scores = [row for side, dice in reference.PATIENTS.items() for row in scored(side, dice)]
+    scores = study_scores()
     train_table, val_table, test_table = study_tables({"iou": scores}, ["volume_dice"], synthetic=False)
     assert [column.title for column in train_table.columns] == [
         "Patient id",
@@ -62,6 +72,86 @@ def test_the_study_layout_has_its_printed_numbers_below_for_chaos_patients_alone
     assert all(len(table.rows) == 2 for table in study_tables({"iou": other}, ["volume_dice"], synthetic=False))
 
 
+def test_the_studys_numbers_share_rows_with_its_own_patients_and_split_alone() -> None:
+    same = run("bce", study_scores())
+    (row, printed) = titled(means_table([same], "volume_dice"))
+    assert row["study"] == 0.908 and printed["Loss"] == "study's tables" and published_table([same]) is None
+
+    other_patients = run("bce", [*scored("train", {"200": 0.9}), *scored("val", {"201": 0.9})])
+    swapped = {"29": "16", "16": "29"}
+    other_split = run(
+        "bce",
+        [replace(r, patient=p, slices=SLICES[p]) for r in study_scores() for p in [swapped.get(r.patient, r.patient)]],
+    )
+    fewer = run("bce", study_scores()[1:])
+    for apart, reason in (
+        (other_patients, "0 of its 20 patients"),
+        (other_split, "its 20 patients, but other ones in training, validation and test"),
+        (fewer, "19 of its 20 patients"),
+    ):
+        table = means_table([apart], "volume_dice")
+        assert len(table.rows) == 1 and "study" not in [column.title for column in table.columns]
+        assert all(len(one.rows) == 2 for one in study_tables({"bce": apart.scores}, ["volume_dice"], synthetic=False))
+        published = published_table([apart])
+        assert published is not None and reason in published.note
+        assert titled(published)[0] == {"Loss": "bce", "train": None, "val": None, "test": None, "average": 0.908}
+        assert published.rows[-1] == ["its tables", 0.965, 0.899, 0.944, 0.936]
+    assert published_table([run("bce", other_patients.scores, synthetic=True)]) is None
+
+
+def test_means_in_one_table_rest_on_the_same_patients() -> None:
+    def rows(values: dict[str, float]) -> list[PatientScore]:
+        return [
+            replace(row, slice_dice=value, precision=value)
+            for row, value in zip(scored("test", values), values.values(), strict=True)
+        ]
+
+    bce, dice = {"a": 0.1, "b": 0.4, "c": 0.6}, {"a": 0.2, "b": math.nan, "c": 0.8}
+    runs = [run("bce", rows(bce)), run("dice", rows(dice)), run("iou", rows(dict.fromkeys("abc", math.nan)))]
+    for metric in ("volume_dice", "slice_dice"):
+        table = means_table(runs, metric)
+        first, second, none = titled(table)
+        assert (first["test"], second["test"]) == (pytest.approx(0.35), pytest.approx(0.5))
+        assert first["n"] == second["n"] == 2 and first["patients"] == pytest.approx(0.35)
+        assert none["n"] == 0 and math.isnan(none["test"])  # nobody to pair with: no reason to leave all out
+        assert "b (dice)" in table.note
+    table = metrics_table(runs)
+    assert [row["Precision"] for row in titled(table)][:2] == [pytest.approx(0.35), pytest.approx(0.5)]
+    assert "Precision, test: b (dice)" in table.note and "Binary accuracy" not in table.note
+    (table,) = study_tables({one.arm: one.scores for one in runs}, ["volume_dice"], synthetic=True)
+    assert [row["Average"] for row in titled(table)][:2] == [pytest.approx(0.35), pytest.approx(0.5)]
+    assert titled(table)[0]["b"] == 0.4 and "Volume Dice: b (dice)" in table.note  # still shown, by itself
+
+    def measured(arm: str, assd: dict[str, float]) -> list[ChallengeScore]:
+        return [
+            ChallengeScore(p, "test", "as predicted", 0.9, 5.0, value, 20.0, 70.0, math.nan, math.nan)
+            for p, value in assd.items()
+        ]
+
+    table = challenge_table({"bce": measured("bce", bce), "dice": measured("dice", dice)})
+    assert [row["ASSD mm"] for row in titled(table)] == [pytest.approx(0.35), pytest.approx(0.5)]
+    assert "ASSD mm, test, as predicted: b (dice)" in table.note
+
+
+def test_tables_say_when_losses_were_not_scored_on_the_same_patients() -> None:
+    runs = [run("bce", scored("test", {"a": 0.5, "b": 0.9})), run("iou", scored("test", {"a": 0.5}))]
+    by_loss = {one.arm: one.scores for one in runs}
+    for table in (
+        *(means_table(runs, "volume_dice"), metrics_table(runs)),
+        *study_tables(by_loss, ["volume_dice"], synthetic=True),
+        challenge_table(
+            {
+                arm: [
+                    ChallengeScore(row.patient, "test", "as predicted", 0.9, 5.0, 1.0, 2.0, 7.0, math.nan, math.nan)
+                    for row in rows
+                ]
+                for arm, rows in by_loss.items()
+            }
+        ),
+    ):
+        assert table.note.startswith("The losses were not scored on the same patients"), table.name
+
+
 def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
     runs = [
         run("bce", [*scored("train", {"a": 0.9}), *scored("test", {"b": 0.5, "c": 0.8})], seed=0, fold=0),
@@ -75,10 +165,7 @@ def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
     a, b, c = (0.9 + 0.7 + 0.6) / 3, (0.5 + 0.7 + 1.0) / 3, 0.8
     assert row["patients"] == pytest.approx((a + b + c) / 3)
     assert row["splits"] == pytest.approx((0.9 + 2 / 3) / 2)
-    assert row["test from"] <= row["test"] <= row["to"] and row["study"] == 0.908
-    assert table.rows[-1][0] == "study's tables" and "study" not in [
-        column.title for column in means_table([run("bce", runs[0].scores, synthetic=True)], "volume_dice").columns
-    ]
+    assert row["test from"] <= row["test"] <= row["to"]
 
 
 def test_undefined_scores_are_dashes_and_left_out_of_means() -> None:
