@@ -7,6 +7,7 @@ one through the entry point group `chaos_seg.losses` and is then named with `los
 import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,17 +38,36 @@ def build_loss(name: str, **options: object) -> nn.Module:
     Raises:
         UserError: no such loss, or an option that it does not have.
     """
+    loss, _ = _bound(name, options)
+    built: nn.Module = loss(**options)
+    return built
+
+
+def complete_loss(name: str, **options: object) -> dict[str, Any]:
+    """The name and every option of a loss, those left out at their defaults: equal when build_loss builds the same.
+
+    Raises:
+        UserError: as build_loss().
+    """
+    _, bound = _bound(name, options)
+    parameters = bound.signature.parameters.items()
+    defaults = {key: parameter.default for key, parameter in parameters if parameter.default is not parameter.empty}
+    complete = {**defaults, **options}
+    floats = {key: float(v) for key, v in complete.items() if type(v) is int and type(defaults.get(key)) is float}
+    return {"name": name, **complete, **floats}
+
+
+def _bound(name: str, options: dict[str, object]) -> tuple[type[nn.Module], inspect.BoundArguments]:
+    """The class of a loss, and `options` as arguments of it."""
     plugins = {entry.name: entry for entry in entry_points(group="chaos_seg.losses")}
     if name not in LOSSES and name not in plugins:
         raise UserError(f"loss.name={name}: expected one of {', '.join(sorted({*LOSSES, *plugins}))}.")
     loss = LOSSES[name] if name in LOSSES else plugins[name].load()
     try:
-        inspect.signature(loss).bind(**options)
+        return loss, inspect.signature(loss).bind(**options)
     except TypeError as error:
         takes = ", ".join(inspect.signature(loss).parameters) or "none"
         raise UserError(f"loss {name}: {error}; its options are: {takes}.") from None
-    built: nn.Module = loss(**options)
-    return built
 
 
 def soft_overlap(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,6 +95,9 @@ def _above_0(smooth: float) -> float:
 @register_loss("bce")
 class BCELoss(nn.Module):
     """Binary cross-entropy, mean over pixels of -t log p - (1 - t) log(1 - p), computed from the logits."""
+
+    def __init__(self) -> None:  # nn.Module's own takes any option, to fail later
+        super().__init__()
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if logits.shape != target.shape:

@@ -26,6 +26,7 @@ from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
+from chaos_seg.losses import complete_loss
 from chaos_seg.manifest import recorded_run
 from chaos_seg.reporting.runs import flat
 from chaos_seg.segmenter import Segmenter
@@ -51,6 +52,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
 
 def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) -> dict[str, Any]:
     L.seed_everything(config.seed, workers=True, verbose=False)
+    config.loss = complete_loss(**config.loss)
     root = config.data.tree()
     split = config.data.divided(root)
     datamodule = ChaosDataModule(
@@ -202,12 +204,13 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
 
 def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
     """Raise UserError unless the run in the folder `run` was made with these settings and on this data."""
-    saved = flat(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
-    for key, asked in flat(asdict(config)).items():
-        if repr(saved.get(key)) != repr(asked) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
+    saved = _complete(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
+    asked = _complete(asdict(config))
+    for key in asked | saved:
+        if repr(saved.get(key)) != repr(asked.get(key)) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
             raise UserError(
-                f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked}; leave that "
-                "out to resume, or start a new run."
+                f"{run}: the run was made with {key}={saved.get(key)}, this command asks for {asked.get(key)}; leave "
+                "that out to resume, or start a new run."
             )
     found = read_json(run / "manifest.json").get("data", {}).get("fingerprint", "missing")
     if found != data_fingerprint:
@@ -215,6 +218,11 @@ def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
             f"{run}: expected the data that the run began with (fingerprint {found[:12]}), found other slices or "
             f"masks ({data_fingerprint[:12]}) in {config.data.root}; restore them, or start a new run."
         )
+
+
+def _complete(settings: Any) -> dict[str, Any]:
+    """Settings as {"model.base": 8, ...}, with every option of the loss."""
+    return flat({**settings, "loss": complete_loss(**settings["loss"])})
 
 
 def _device_name(device: torch.device) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 
 from chaos_seg import losses
 from chaos_seg.errors import UserError
-from chaos_seg.losses import BCELoss, DiceLoss, IoULoss, build_loss
+from chaos_seg.losses import BCELoss, DiceLoss, IoULoss, build_loss, complete_loss
 
 HALF = 0.0  # the logit of probability 1/2
 THREE_QUARTERS = math.log(3)  # of 3/4
@@ -82,9 +82,22 @@ def test_unknown_names_and_options_are_refused() -> None:
         UserError, match=r"loss dice: got an unexpected keyword argument 'smoth'; its options are: smooth"
     ):
         build_loss("dice", smoth=1)
+    with pytest.raises(
+        UserError, match=r"loss bce: got an unexpected keyword argument 'smooth'; its options are: none"
+    ):
+        build_loss("bce", smooth=1.0)
     for smooth in ("abc", 0, -1.0, float("nan")):  # 0 would be 0/0 on a batch without liver
         with pytest.raises(UserError, match=rf"loss.smooth={smooth}: expected a number above 0"):
             build_loss("iou", smooth=smooth)
+
+
+def test_a_complete_loss_has_its_defaults() -> None:
+    assert complete_loss("bce") == {"name": "bce"}
+    assert complete_loss("dice") == complete_loss("dice", smooth=1) == {"name": "dice", "smooth": 1.0}
+    assert repr(complete_loss("dice", smooth=1)) == repr(complete_loss("dice"))
+    assert complete_loss("iou", smooth=0.5)["smooth"] == 0.5
+    with pytest.raises(UserError, match="unexpected keyword argument 'smoth'"):
+        complete_loss("dice", smoth=1)
 
 
 class Absolute(nn.Module):
@@ -103,5 +116,6 @@ def test_another_package_registers_one_by_entry_point(monkeypatch: pytest.Monkey
     monkeypatch.setattr(EntryPoint, "load", lambda self: Absolute)
     monkeypatch.setattr(losses, "entry_points", lambda group: [entry] if group == entry.group else [])
     assert build_loss("absolute", scale=2.0)(image(HALF), image(1)).item() == 1.0
+    assert complete_loss("absolute") == {"name": "absolute", "scale": 1.0}
     with pytest.raises(UserError, match="expected one of absolute, bce, dice, iou"):
         build_loss("dyce")

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
@@ -12,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,7 +24,8 @@ from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import example_slices
 from chaos_seg.evaluation.counts import count, dice
-from chaos_seg.train import train
+from chaos_seg.files import write_json
+from chaos_seg.train import expect_same, train
 
 Configure = Callable[..., TrainConfig]
 
@@ -244,6 +247,40 @@ def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(
     with pytest.raises(UserError, match=said):
         train(configure("loss=dice", last, override.format(run=finished)), finished)
     assert snapshot(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "refused"),
+    [
+        (("loss=dice", "loss.smooth=5.0"), ("loss=dice", "~loss.smooth"), "loss.smooth=5.0, this command asks for 1.0"),
+        (("loss=dice", "~loss.smooth"), ("loss=dice", "loss.smooth=5"), "loss.smooth=1.0, this command asks for 5.0"),
+        (("loss=dice", "+loss.extra=1"), ("loss=dice",), "loss dice: got an unexpected keyword argument 'extra'"),
+        (("loss=dice", "~loss.smooth"), ("loss=dice",), None),
+        (("loss=dice",), ("loss=bce", "loss.name=dice"), None),
+        (("loss=dice", "loss.smooth=2"), ("loss=dice", "loss.smooth=2.0"), None),
+        (
+            ("data.phantom={patients:4,slices:7,size:32,seed:3}",),
+            (),
+            "data.phantom.patients=4, this command asks for None",
+        ),
+    ],
+)
+def test_experiments_are_compared_as_built_not_as_spelled(
+    configure: Configure, tmp_path: Path, saved: tuple[str, ...], asked: tuple[str, ...], refused: str | None
+) -> None:
+    write_json(tmp_path / "manifest.json", {"data": {"fingerprint": "same"}})
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(asdict(configure(*saved))))
+    if refused is None:
+        expect_same(configure(*asked), tmp_path, "same")
+    else:
+        with pytest.raises(UserError, match=refused):
+            expect_same(configure(*asked), tmp_path, "same")
+
+
+def test_a_run_keeps_its_loss_with_every_option(configure: Configure, tmp_path: Path) -> None:
+    train(configure("loss=bce", "loss.name=iou", "epochs=1"), tmp_path)
+    assert OmegaConf.load(tmp_path / "config.yaml").loss == {"name": "iou", "smooth": 1.0}
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["hyper_parameters"]["loss"]["smooth"] == 1.0
 
 
 def test_other_data_does_not_resume(configure: Configure, tree: Path, tmp_path: Path) -> None:
