@@ -114,6 +114,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         write_json(run / "split.json", asdict(split))
         record(
             device=_device_name(trainer.strategy.root_device),
+            processes=trainer.world_size,
             seed=config.seed,
             data={
                 "root": config.data.root,

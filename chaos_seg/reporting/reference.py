@@ -1,10 +1,12 @@
 """What the reference study printed, and each of its settings against those of a run: stated, assumed or changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from chaos_seg.evaluation.scores import PatientScore
+from chaos_seg.reporting.runs import INCIDENTAL, REPEATS, flat
 from chaos_seg.reporting.tables import Column, Table
 
 # "Average dice score for all patients", by loss.
@@ -82,8 +84,9 @@ class Setting:
     """A setting of the study.
 
     `stated` is what it says, None when it is silent. `keys` are ours in config.yaml, whose values `same` must be for
-    it to be as stated; `here` tells them as a format, or without keys what the program does. `why` is the reason of an
-    assumption or of a change that is always there; for one that a configuration made, what it does.
+    it to be as stated, or our default where the study is silent; `here` tells them as a format, or without keys what
+    the program does. `why` is the reason of an assumption or of a change that is always there; for one that a
+    configuration made, what it does.
     """
 
     name: str
@@ -103,9 +106,10 @@ SETTINGS = (
         "15 train, 4 validation, 1 test, by patient",
         "Another split trains and tests on other patients.",
         tuple(
-            f"data.split.{key}" for key in ("method", "train", "val", "test", "val_patients", "test_patients", "folds")
+            f"data.split.{key}"
+            for key in ("method", "train", "val", "test", "val_patients", "test_patients", "folds", "seed")
         ),
-        ("lists", *(list(PATIENTS[side]) for side in ("train", "val", "test")), None, None, None),
+        ("lists", *(list(PATIENTS[side]) for side in ("train", "val", "test")), None, None, None, None),
     ),
     Setting("Order of slices", "sorted() file names", "", here="natural order of file names, the same for CHAOS"),
     Setting("Hounsfield units", "apply_modality_lut", "", here="rescale slope and intercept of each file"),
@@ -174,8 +178,8 @@ SETTINGS = (
         "Batch size",
         "8",
         "Other steps, and losses pooled over other batches.",
-        ("batch_size",),
-        (8,),
+        ("batch_size", "trainer.devices"),
+        (8, 1),
     ),
     Setting("Epochs", "400", "Fewer epochs take less time and may end too early.", ("epochs",), (400,)),
     Setting("Order of training", None, "A new order each epoch is the usual way.", here="shuffled each epoch"),
@@ -227,37 +231,79 @@ SETTINGS = (
 
 
 def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, int], synthetic: bool) -> Table:
-    """Every setting of the study with 'stated', 'assumed' or 'changed', and why.
+    """Every setting of the study with 'stated', 'assumed' or 'changed', and why; then all others that were changed.
 
     Args:
-        configs: of the runs, {"model.base": 8, ...}.
+        configs: of the runs, {"model.base": 8, ...}; trainer.devices as a number or a list.
         slices: of each patient that was scored, by id.
         synthetic: whether the patients are phantoms.
     """
+    configs = [{**config, "trainer.devices": _number(config.get("trainer.devices"))} for config in configs]
+    defaults = {loss: default_settings(loss) for loss in dict.fromkeys(config["loss.name"] for config in configs)}
     rows = []
     for setting in SETTINGS:
         if setting.name == "Patients":
-            chaos = slices == SLICES and not synthetic
-            here = "the same" if chaos else f"{len(slices)} {'synthetic phantoms' if synthetic else 'other patients'}"
-            mark = "stated" if chaos else "changed"
+            same = slices == SLICES and not synthetic
+            here = "the same" if same else f"{len(slices)} {'synthetic phantoms' if synthetic else 'other patients'}"
+            mark, why = "stated" if same else "changed", setting.why
         elif setting.keys:
-            found = [tuple(config.get(key) for key in setting.keys) for config in configs]
-            here = "; ".join(dict.fromkeys(told for values in found if (told := _told(setting, values)))) or "none"
-            as_stated = all(values == setting.same for values in found)
-            if setting.name == "Loss":
-                as_stated = all(values[0] in LOSS_AVERAGES for values in found)
-            mark = "assumed" if setting.stated is None else "stated" if as_stated else "changed"
+            here, mark, why = _judged(setting, configs, defaults)
         else:
-            here = setting.here
+            here, why = setting.here, setting.why
             mark = "assumed" if setting.stated is None else "changed" if setting.why else "stated"
-        rows.append([setting.name, setting.stated, here, mark, "" if mark == "stated" else setting.why])
+        rows.append([setting.name, setting.stated, here, mark, "" if mark == "stated" else why])
+    shown = {*INCIDENTAL, *REPEATS, *(key for setting in SETTINGS for key in setting.keys)}
+    for key in dict.fromkeys(key for config in configs for key in config):
+        if key not in shown and not key.startswith("data.phantom"):  # phantoms are other patients
+            here, mark, why = _judged(Setting(key, None, "", (key,)), configs, defaults)
+            if mark == "changed":
+                rows.append([key, None, here, mark, why])
     columns = [Column(title) for title in ("Setting", "Study", "Here", "Mark", "Why, or what it does")]
-    note = "Stated: as the study says. Assumed: the study is silent. Changed: otherwise than it says."
+    note = (
+        "Stated: as the study says. Assumed: the study is silent. Changed: otherwise than it says, or than the default "
+        "where it is silent."
+    )
     return Table("deviations", "Settings of the reference study, and of this one", columns, rows, note)
 
 
+@cache
+def default_settings(loss: str) -> Mapping[str, Any]:
+    """Every setting of the study's experiment under a loss, as conf/ has it, {"model.base": 8, ...}."""
+    from hydra import compose, initialize_config_dir  # these take seconds to import
+
+    from chaos_seg.config import CONF_DIR, TrainConfig, checked
+
+    ours = (CONF_DIR / "loss" / f"{loss}.yaml").is_file()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return flat(asdict(checked(TrainConfig, compose("train", overrides=[f"loss={loss}"] if ours else []))))
+
+
+def _judged(
+    setting: Setting, configs: Sequence[Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, str, str]:
+    """What a setting with keys is here, its mark, and why."""
+    found = [tuple(config.get(key) for key in setting.keys) for config in configs]
+    here = "; ".join(dict.fromkeys(told for values in found if (told := _told(setting, values)))) or "none"
+    if setting.name == "Loss":
+        return here, "stated" if all(name in LOSS_AVERAGES for (name,) in found) else "changed", setting.why
+    if setting.stated is not None:
+        return here, "stated" if all(values == setting.same for values in found) else "changed", setting.why
+    usual = [tuple(defaults[config["loss.name"]].get(key) for key in setting.keys) for config in configs]
+    other = {_told(setting, b) for a, b in zip(found, usual, strict=True) if repr(a) != repr(b)}  # 1 is not 1.0 of all
+    if not other or set(setting.keys) <= {*REPEATS}:
+        return here, "assumed", setting.why
+    return here, "changed", f"The default is {'; '.join(sorted(other)) or 'none'}."
+
+
 def _told(setting: Setting, values: Sequence[Any]) -> str:
-    if setting.name != "Split":
-        return "" if values[0] is None else setting.here.format(*values)
-    known = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
-    return ", ".join(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())
+    if setting.name == "Split":
+        known = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
+        return ", ".join(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())
+    if setting.name == "Batch size" and values[1] != 1:
+        total = f"{values[0] * values[1]}: " if isinstance(values[1], int) else ""
+        return f"{total}{values[0]} on each of {values[1]} devices"
+    return "" if values[0] is None else setting.here.format(*values)
+
+
+def _number(devices: Any) -> Any:
+    return len(devices) if isinstance(devices, list) else devices

@@ -19,12 +19,14 @@ from chaos_seg.files import read_csv, read_json
 T = TypeVar("T", PatientScore, ChallengeScore)
 
 # Runs that differ in these alone repeat one experiment.
-_REPEATS = ("seed", "data.split.fold")
-# What a run's scores don't depend on.
-_INCIDENTAL = (
-    *("name", "num_workers", "overlay_every_epochs", "ckpt_path", "data.root", "data.store", "data.audit"),
-    *("trainer.accelerator", "trainer.strategy", "trainer.deterministic"),
+REPEATS = ("seed", "data.split.fold")
+# What no experiment depends on.
+INCIDENTAL = (
+    *("name", "num_workers", "overlay_every_epochs", "ckpt_path"),
+    *("data.root", "data.store", "trainer.accelerator"),
 )
+# What scores on the same data don't depend on.
+_NO_ARM = (*INCIDENTAL, "data.audit", "trainer.strategy", "trainer.deterministic")
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,16 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     Raises:
         UserError: a folder without a finished run, one of an older layout, or runs on different data.
     """
-    configs, summaries = [], []
+    configs, summaries, manifests = [], [], []
     for folder in folders:
         needed = ("summary.json", "config.yaml", "manifest.json", "per_patient.csv", "challenge.csv", "metrics.csv")
         if missing := [name for name in needed if not (folder / name).is_file()]:
             raise UserError(f"{folder}: expected a finished run, found no {missing[0]}; train or evaluate it first.")
-        configs.append(flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
+        config = flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")))
         summaries.append(read_json(folder / "summary.json"))
+        manifests.append(read_json(folder / "manifest.json"))
+        # How many, not which: a list and "auto" don't say.
+        configs.append({**config, "trainer.devices": manifests[-1].get("processes", config["trainer.devices"])})
     if len({summary["data_fingerprint"] for summary in summaries}) > 1:
         raise UserError(
             f"{', '.join(folder.name for folder in folders)}: expected runs on the same data, found several data "
@@ -97,12 +102,14 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
             folder=folder,
             arm=arm,
             config=config,
-            manifest=read_json(folder / "manifest.json"),
+            manifest=manifest,
             summary=summary,
             scores=_read(PatientScore, folder / "per_patient.csv"),
             challenge=_read(ChallengeScore, folder / "challenge.csv"),
         )
-        for folder, arm, config, summary in zip(folders, arm_names(configs), configs, summaries, strict=True)
+        for folder, arm, config, summary, manifest in zip(
+            folders, arm_names(configs), configs, summaries, manifests, strict=True
+        )
     ]
 
 
@@ -129,7 +136,7 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = [
         key
         for key in dict.fromkeys(key for config in configs for key in config)
-        if key not in _INCIDENTAL and key not in (*_REPEATS, "loss.name") and differ(key)
+        if key not in (*_NO_ARM, *REPEATS, "loss.name") and differ(key)
     ]
     return [
         ", ".join([config["loss.name"], *(f"{key}={config[key]}" for key in keys if key in config)])

@@ -222,20 +222,59 @@ def test_arms_are_named_by_what_differs() -> None:
     ]
 
 
-def test_each_setting_of_the_study_is_stated_assumed_or_changed(configure: Callable[..., TrainConfig]) -> None:
-    def marks(*overrides: str, slices: dict[str, int] = SLICES) -> dict[str, str]:
-        config = flat(asdict(configure("image_size=512", "model.base=8", "model.depth=4", "batch_size=8", *overrides)))
-        table = deviations_table([config], slices, synthetic=False)
-        return {row[0]: row[3] for row in table.rows}
+@pytest.fixture
+def to_the_letter(configure: Callable[..., TrainConfig]) -> Callable[..., dict[str, object]]:
+    """The settings of a run of the study's experiment, and changes of them."""
+    study = ("image_size=512", "model.base=8", "model.depth=4", "batch_size=8", "learning_rate=1e-5", "epochs=400")
+    ids = [f"data.split.{side}=[{','.join(members)}]" for side, members in reference.PATIENTS.items()]
+    return lambda *overrides: flat(
+        asdict(configure(*study, *([] if "data/split=kfold" in overrides else ids), *overrides))
+    )
 
-    ids = {side: f"data.split.{side}=[{','.join(members)}]" for side, members in reference.PATIENTS.items()}
-    letter = marks("learning_rate=1e-5", "epochs=400", *ids.values())
-    assert {name for name, mark in letter.items() if mark == "changed"} == {"Framework"}
-    assert letter["Seed"] == letter["Weights that are scored"] == letter["Depth"] == "assumed"
-    other = marks("learning_rate=1e-4", "epochs=400", "transform=soft_tissue", *ids.values(), slices={"29": 3})
-    assert {name for name, mark in other.items() if mark == "changed"} == {
-        *("Framework", "Learning rate", "Normalisation", "Patients"),
-    }
+
+def sheet(*configs: dict[str, object], slices: dict[str, int] = SLICES) -> dict[str, dict[str, object]]:
+    return {str(row["Setting"]): row for row in titled(deviations_table(configs, slices, synthetic=False))}
+
+
+def changed(rows: dict[str, dict[str, object]]) -> set[str]:
+    return {name for name, row in rows.items() if row["Mark"] == "changed"}
+
+
+def test_each_setting_of_the_study_is_stated_assumed_or_changed(to_the_letter: Callable) -> None:
+    for loss in ("bce", "dice", "iou"):
+        letter = sheet(to_the_letter(f"loss={loss}"), to_the_letter(f"loss={loss}", "seed=3"))
+        assert changed(letter) == {"Framework"}
+        for name in ("Seed", "Weights that are scored", "Depth", "Place of dropout", "Smoothing of Dice and IoU loss"):
+            assert letter[name]["Mark"] == "assumed", name
+    other = sheet(to_the_letter("learning_rate=1e-4", "transform=soft_tissue"), slices={"29": 3})
+    assert changed(other) == {"Framework", "Learning rate", "Normalisation", "Patients"}
+
+
+def test_every_setting_that_changes_the_experiment_is_on_the_sheet(to_the_letter: Callable) -> None:
+    for override, name, here in (
+        ("trainer.devices=2", "Batch size", "16: 8 on each of 2 devices"),
+        ("trainer.devices=[0,3]", "Batch size", "16: 8 on each of 2 devices"),
+        ("trainer.precision=16-mixed", "trainer.precision", "16-mixed"),
+        ("trainer.limit_train_batches=0.1", "trainer.limit_train_batches", "0.1"),
+        ("trainer.limit_train_batches=1", "trainer.limit_train_batches", "1"),  # one batch is not all
+        ("trainer.strategy=ddp", "trainer.strategy", "ddp"),
+        ("data.audit=off", "data.audit", "False"),
+        ("model.depth=3", "Depth", "3 levels"),
+        ("loss.smooth=5", "Smoothing of Dice and IoU loss", "5"),
+        ("+loss.alpha=0.3", "loss.alpha", "0.3"),
+    ):
+        rows = sheet(to_the_letter("loss=dice", override), to_the_letter("loss=bce"))
+        assert changed(rows) == {"Framework", name} and str(rows[name]["Here"]).startswith(here), override
+        assert rows[name]["Why, or what it does"]
+    assert sheet(to_the_letter("trainer.precision=16-mixed"))["trainer.precision"]["Why, or what it does"] == (
+        "The default is 32-true."
+    )
+    future = {**to_the_letter(), "model.norm": "group"}  # a setting that this table has never heard of
+    assert changed(sheet(future)) == {"Framework", "model.norm"}
+    incidental = to_the_letter("name=x", "num_workers=3", "trainer.devices=[3]", "data.root=/elsewhere", "seed=5")
+    assert changed(sheet(incidental)) == {"Framework"}  # GPU 3 alone is one device
+    fold = to_the_letter("data/split=kfold")
+    assert changed(sheet(fold, {**fold, "data.split.fold": 2})) == {"Framework", "Split"}
 
 
 def test_published_numbers_are_the_studys() -> None:
@@ -259,6 +298,7 @@ def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tm
         assert one.summary["averages"]["volume_dice"]["test"] == pytest.approx(by_patient["4"].volume_dice, nan_ok=True)
         assert one.patients("train") == ["1", "2"] and len(one.slices["3"]) == 7
         assert one.levels["4"].sum() == 7 * 32 * 32
+        assert one.config["trainer.devices"] == one.manifest["processes"] == 1
     assert paired(runs, "val", "volume_dice").patients == ("3",) and len(metrics_table(runs).rows) == 6
     table = threshold_table(runs)
     for row, one in zip(table.rows, runs, strict=True):
