@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from chaos_seg.data.archive import Archive
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.phantom import Phantom, write_phantom
-from chaos_seg.data.splits import Split, k_fold_split, seeded_split
+from chaos_seg.data.splits import SIDES, Split, k_fold_split, seeded_split
 from chaos_seg.errors import UserError, unusable_file
 
 log = logging.getLogger(__name__)
@@ -303,13 +303,25 @@ def _expect_threshold(threshold: float) -> None:
     _expect(0 < threshold < 255, "threshold", threshold, "a number between 0 and 255")
 
 
+def _expect_ids(cfg: DictConfig | ListConfig) -> None:
+    """Refuse what YAML made of an id that is not in quotes; whole numbers stand for the text that they print as."""
+    for side in SIDES:
+        listed = OmegaConf.select(cfg, f"data.split.{side}")
+        for patient in listed if isinstance(listed, ListConfig) else ():
+            if type(patient) not in (str, int):
+                raise UserError(
+                    f"data.split.{side}: expected ids of patients, found {patient}; write this id in quotes."
+                )
+
+
 def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
     """`cfg` as an instance of its schema.
 
     Raises:
         UserError: a key that the schema doesn't have, a value of another type, or one out of range. Hydra alone lets
-        `+typo=1` pass.
+        `+typo=1` pass. Also an id of a patient that is no text.
     """
+    _expect_ids(cfg)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
         result = OmegaConf.to_object(merged)

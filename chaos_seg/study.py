@@ -10,6 +10,7 @@ from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.store import fingerprint, open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
+from chaos_seg.patient_ids import ids_as_typed
 from chaos_seg.reporting.study_view import StudyProgress, status, study_table
 from chaos_seg.train import expect_same, train
 
@@ -36,6 +37,7 @@ def run_once(config: TrainConfig, run: Path) -> None:
     train(config, run)
 
 
+@ids_as_typed
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="study")
 @plain_errors
 def _job(cfg: DictConfig) -> None:

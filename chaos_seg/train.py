@@ -28,6 +28,7 @@ from chaos_seg.evaluate import evaluate_run
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.losses import complete_loss
 from chaos_seg.manifest import recorded_run
+from chaos_seg.patient_ids import ids_as_typed
 from chaos_seg.reporting.runs import flat
 from chaos_seg.segmenter import Segmenter
 
@@ -245,6 +246,7 @@ def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
         raise UserError(f"{error} A resumed run takes single settings only, such as epochs=800.") from None
 
 
+@ids_as_typed
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
 @plain_errors
 def main(cfg: DictConfig) -> None:
