@@ -39,7 +39,8 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
     """Train as `config` says in the run folder `run`, then score the best checkpoint on every side.
 
     Returns:
-        The content of summary.json; nothing on processes of a distributed run other than the first.
+        The content of summary.json, with NaN where that has null; nothing on processes of a distributed run other
+        than the first.
 
     Raises:
         UserError: anything wrong with the data, the configuration, the checkpoint or the loss.

@@ -44,6 +44,20 @@ def test_a_slice_handed_out_twice_counts_once() -> None:
     assert metric.compute().tolist() == [[4, 0, 0, 0], [4, 0, 0, 0]]
 
 
+def test_processes_that_saw_a_slice_under_other_weights_count_it_once() -> None:
+    """As in training, where the padding of a distributed sampler comes some steps later."""
+    true = torch.tensor([[[[1, 1, 0, 0]]]], dtype=torch.bool)
+    parts = []
+    for index, predicted in (([0, 2], [[1, 1, 1, 1], [0, 1, 0, 0]]), ([1, 0], [[1, 0, 0, 0], [0, 0, 0, 0]])):
+        metric = SliceCounts(4)
+        metric.update(torch.tensor(index), torch.tensor(predicted).bool()[:, None, None], true.expand(2, 1, 1, 4))
+        parts.append(metric)
+    gathered = [metric.counts.clone() for metric in parts]
+    for metric in parts:
+        metric.sync(dist_sync_fn=lambda counts, group: gathered, distributed_available=lambda: True)
+        assert metric.counts.tolist() == [[2, 2, 0, 0], [1, 0, 1, 2], [1, 0, 1, 2], [0, 0, 0, 0]]
+
+
 @pytest.mark.parametrize("threshold", [100, 127.5, 200])
 def test_threshold_on_logits_is_that_on_8_bit_probabilities(threshold: float) -> None:
     probability = torch.linspace(0.001, 0.999, 999)

@@ -40,7 +40,8 @@ def measured(volume: Volume) -> Measures:
         kept = read_json(path)
         if kept["version"] == VERSION:
             if kept["alignment"] is not None:
-                kept["alignment"]["misfits"] = [Misfit(**misfit) for misfit in kept["alignment"]["misfits"]]
+                misfits = kept["alignment"]["misfits"]
+                kept["alignment"]["misfits"] = [Misfit(**one | {"gain": _number(one["gain"])}) for one in misfits]
                 kept["alignment"]["beyond"] = {int(k): share for k, share in kept["alignment"]["beyond"].items()}
                 kept["alignment"] = Alignment(**kept["alignment"])
             return Measures(**kept)
@@ -53,6 +54,10 @@ def measured(volume: Volume) -> Measures:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # a store that may only be read serves too
             raise
     return measures
+
+
+def _number(kept: float | None) -> float:
+    return float("nan") if kept is None else kept  # JSON has no NaN
 
 
 def _measure(volume: Volume) -> Measures:
