@@ -16,18 +16,24 @@ from chaos_seg.losses import build_loss
 from chaos_seg.models.unet import UNet
 
 
+def _first_seen(counts: torch.Tensor) -> torch.Tensor:
+    """Of each slice the counts of the first process that has any: int64 (processes, slices, 4) -> (slices, 4)."""
+    first = (counts.sum(-1) > 0).int().argmax(0)
+    return counts[first, torch.arange(counts.shape[1], device=counts.device)]
+
+
 class SliceCounts(Metric):
     """True and false positives and negatives of each slice of a data set, by its index.
 
-    A slice is assigned, not added, and processes are merged by maximum: one that a distributed sampler hands out
-    twice still counts once.
+    A slice is assigned, not added, and of several processes the first that saw it counts: one that a distributed
+    sampler hands out twice, in training under other weights, still counts once.
     """
 
     counts: torch.Tensor
 
     def __init__(self, slices: int):
         super().__init__()
-        self.add_state("counts", torch.zeros((slices, 4), dtype=torch.int64), dist_reduce_fx="max")
+        self.add_state("counts", torch.zeros((slices, 4), dtype=torch.int64), dist_reduce_fx=_first_seen)
 
     def update(self, index: torch.Tensor, predicted: torch.Tensor, true: torch.Tensor) -> None:
         """Count boolean masks (N, 1, H, W) of the slices `index` (N,)."""
