@@ -90,7 +90,10 @@ def _draw_histogram(axes: Axes, measures: Measures) -> None:
             )
     axes.set_xlabel("HU")
     axes.set_ylabel("% of pixels")
-    axes.legend(fontsize=8, loc="upper left")
+    if axes.patches:
+        axes.legend(fontsize=8, loc="upper left")
+    else:
+        axes.text(0.5, 0.5, "no pixel in this range", transform=axes.transAxes, ha="center", va="center", fontsize=9)
 
 
 def _draw_area(axes: Axes, volume: Volume, liver: np.ndarray, ranks: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -51,6 +52,7 @@ def draw_curves(metrics: Path, folder: Path, title: str) -> list[Path]:
             axes = figure.add_subplot()
             for (name, label), colour in zip(names.items(), (BLUE, ORANGE, GREEN), strict=False):
                 plot(axes, name, label, (colour, colour) if len(names) > 1 else (BLUE, ORANGE))
+            say_when_empty(axes, "no epoch with a value")
             axes.set(xlabel="Epoch", ylabel=ylabel)
             axes.set_title(title, fontsize=9, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -58,6 +60,12 @@ def draw_curves(metrics: Path, folder: Path, title: str) -> list[Path]:
             axes.legend(ncols=2 if len(names) > 1 else 1, fontsize=9)
             paths.append(save_figure(figure, folder / f"{file}.png"))
     return paths
+
+
+def say_when_empty(axes: Axes, words: str) -> None:
+    """Write `words` into axes whose lines so far, if any, have no value."""
+    if not any(np.isfinite(np.asarray(line.get_ydata(), float)).any() for line in axes.get_lines()):
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=9)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

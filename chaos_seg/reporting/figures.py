@@ -14,7 +14,7 @@ from chaos_seg.evaluation.calibration import LEVELS, reliability
 from chaos_seg.evaluation.counts import FIELDS
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting.comparison import patient_values, shared_values
-from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE
+from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE, say_when_empty
 from chaos_seg.reporting.runs import Run, scored_sides
 from chaos_seg.reporting.thresholds import dice_by_threshold
 
@@ -50,6 +50,7 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
                     mean = mean_interval(list(paired.values()))
                     axes.plot([place + 0.22], [mean.value], "_", color=INK, markersize=14, markeredgewidth=2)
                     axes.plot([place + 0.22] * 2, [mean.low, mean.high], color=INK, linewidth=1.4)
+            say_when_empty(axes, "no patient with a score")
             axes.set_xticks(range(len(arms)), [arm.replace(", ", "\n") for arm in arms])
             axes.set_xlim(-0.5, len(arms) - 0.3)
             axes.set_title(f"{SIDE_TITLES[side]} (n = {max(map(len, shared.values()))})", fontsize=10, loc="left")
@@ -79,6 +80,8 @@ def curve_figure(arms: Arms, names: Mapping[str, str], ylabel: str, together: st
         for (arm, runs), colour, style in zip(arms.items(), cycle(COLOURS), cycle(LINES), strict=False):
             _draw_mean(panels[-1], runs, f"val/{together}", style, colour, arm)
         panels[-1].set_title(f"all, {names[together]}validation", fontsize=10, loc="left")
+        for axes in panels:
+            say_when_empty(axes, "no epoch with a value")
         low, high = zip(*(axes.get_ylim() for axes in panels), strict=True)
         for axes in panels:
             axes.set_xlabel("Epoch")
@@ -138,8 +141,9 @@ def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:
             slices = [one for run in runs for one in slice_positions(run, side)]
             group = np.digitize([one[0] for one in slices], edges)  # 0 beyond the dome, 1 to BINS, BINS + 1
             group[[one[0] == 1 for one in slices]] = BINS
-            counts = np.array([one[1] for one in slices])
-            share = np.array([[*one[1][1:3], *one[2]] for one in slices]) / np.array([[one[3]] for one in slices])
+            counts = np.array([one[1] for one in slices]).reshape(-1, 4)
+            wrong = np.array([[*one[1][1:3], *one[2]] for one in slices]).reshape(-1, 4)
+            share = wrong / np.array([one[3] for one in slices]).reshape(-1, 1)
             dice = score.dice(counts)
             liver = counts[:, 0] + counts[:, 2] > 0
             medians, low, high = (
@@ -156,6 +160,7 @@ def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:
             right.bar(x, -total[:, 1], bar, color=colour, alpha=0.55)
             for far, sign in ((total[:, 2], 1), (total[:, 3], -1)):
                 right.bar(x, sign * far, bar, facecolor="none", edgecolor=INK, hatch="////", linewidth=0.4)
+        say_when_empty(left, "no slice with liver")
         left.set(xlabel="Position in the liver, % from dome to tip", ylabel="Dice of a slice", xlim=(0, 100))
         left.set_ylim(top=1.005)
         left.legend(fontsize=8, loc="lower center")
@@ -186,6 +191,8 @@ def threshold_figure(arms: Arms, side: str) -> Figure:
             levels = sum((run.levels[p] for run in runs for p in run.patients(side)), np.zeros((2, LEVELS), np.int64))
             predicted, observed, _ = reliability(levels)
             right.plot(predicted, observed, marker=marker, markersize=4, linestyle=line, color=colour, label=arm)
+        for axes in (left, right):
+            say_when_empty(axes, "no patient with liver")
         used = {float(run.summary["threshold"]) for runs in arms.values() for run in runs}
         for threshold in sorted(used):
             left.axvline(threshold, color=INK, linewidth=0.9, linestyle=":")

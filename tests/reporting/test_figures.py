@@ -1,14 +1,17 @@
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.counts import FIELDS
 from chaos_seg.evaluation.scores import patient_score
 from chaos_seg.files import write_csv
 from chaos_seg.reporting import figures
+from chaos_seg.reporting.page import drawn
 from chaos_seg.reporting.runs import Run
 
 
@@ -63,3 +66,49 @@ def test_the_threshold_used_is_marked(run: Run) -> None:
     assert left.get_lines()[1].get_xdata()[0] == 100
     observed = right.get_lines()[0].get_ydata()
     assert observed[1] == pytest.approx(10 / 90) and observed[5] == pytest.approx(90 / 110)
+
+
+def unscored(run: Run, tmp_path: Path) -> Run:
+    """Its patients have neither liver nor a score, its epochs no precision, its masks nothing at any threshold."""
+    rows = [{**row, "tp": 0, "fn": 0} for rows in run.slices.values() for row in rows]
+    write_csv(tmp_path / "empty" / "per_slice.csv", rows)
+    side_names = [f"{side}/{name}" for side in ("train", "val") for name in ("loss", "precision", "dice")]
+    write_csv(
+        tmp_path / "empty" / "metrics.csv", [{"epoch": 0, **dict.fromkeys(side_names, float("nan"))} for _ in range(2)]
+    )
+    scores = [replace(row, volume_dice=float("nan"), slice_dice=float("nan")) for row in run.scores]
+    empty = replace(run, folder=tmp_path / "empty", scores=scores)
+    levels = np.zeros((2, LEVELS), np.int64)
+    levels[0, 0] = 50
+    empty.__dict__["levels"] = dict.fromkeys("ab", levels)
+    return empty
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+
+
+def test_figures_of_nothing_say_so(run: Run, tmp_path: Path) -> None:
+    arms = {"bce": [unscored(run, tmp_path)]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no mean of nothing, no legend of nothing
+        for figure, said in (
+            (figures.position_figure(arms, "test", 5.0), "no slice with liver"),
+            (figures.dice_figure(arms, "slice_dice", "Dice"), "no patient with a score"),
+            (
+                figures.curve_figure(arms, {"dice": "Dice, ", "precision": "p, "}, "Score", "dice"),
+                "no epoch with a value",
+            ),
+            (figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"), "no epoch with a value"),
+            (figures.threshold_figure(arms, "test"), "no patient with liver"),
+        ):
+            assert drawn(figure) and said in words(figure)
+
+
+def test_a_loss_with_nothing_to_show_leaves_the_others_as_they_are(run: Run, tmp_path: Path) -> None:
+    empty = unscored(run, tmp_path)
+    alone = figures.position_figure({"iou": [run]}, "test", 5.0)
+    both = figures.position_figure({"bce": [empty], "iou": [run]}, "test", 5.0)
+    assert drawn(both) and not words(both)
+    dice = next(line.get_ydata() for line in both.axes[0].get_lines() if line.get_label() == "iou")
+    assert np.array_equal(dice, alone.axes[0].get_lines()[0].get_ydata(), equal_nan=True)
