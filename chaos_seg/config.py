@@ -113,6 +113,12 @@ class TrainerConfig:
     deterministic: Any  # true, false or "warn"
     limit_train_batches: Any  # a number, or a share of all as a float
 
+    def first_device(self) -> Any:
+        """What `devices` is for the first of them alone; Lightning reads "3," as a list, too."""
+        if isinstance(self.devices, str) and "," in self.devices:
+            return [int(self.devices.split(",")[0])]
+        return self.devices[:1] if isinstance(self.devices, list) else 1
+
     def build(self, **options: Any) -> L.Trainer:
         """A Lightning trainer with these options and others on top.
 

@@ -102,8 +102,10 @@ def evaluate(
     shutil.rmtree(partial, ignore_errors=True)
     writer = MaskWriter(dataset, partial, threshold)
     loader = DataLoader(dataset, batch_size, num_workers=num_workers)
-    # On one device: several would see some slices twice.
-    one_device = trainer.build(devices=1, strategy="auto", callbacks=[writer, ProgressBar()], logger=False)
+    # On one device, the first that trained: several would see some slices twice.
+    one_device = trainer.build(
+        devices=trainer.first_device(), strategy="auto", callbacks=[writer, ProgressBar()], logger=False
+    )
     one_device.predict(segmenter, loader, return_predictions=False)
     shutil.rmtree(predictions, ignore_errors=True)
     partial.rename(predictions)

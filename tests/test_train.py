@@ -22,9 +22,10 @@ from chaos_seg.config import TrainConfig
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
-from chaos_seg.evaluate import example_slices
+from chaos_seg.evaluate import evaluate, example_slices
 from chaos_seg.evaluation.counts import count, dice
 from chaos_seg.files import write_json
+from chaos_seg.segmenter import Segmenter
 from chaos_seg.train import expect_same, train
 
 Configure = Callable[..., TrainConfig]
@@ -134,6 +135,31 @@ def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path:
         assert (whole["masks"], largest["masks"]) == ("as predicted", "largest component")
         assert float(whole["dice"]) == pytest.approx(float(row["volume_dice"]))
         assert 0 <= float(whole["score"]) <= 100
+
+
+@pytest.mark.parametrize(
+    ("devices", "scored_on"), [("[3]", [3]), ("[3,1]", [3]), ("'3,'", [3]), ("'2,3'", [2]), ("2", 1), ("auto", 1)]
+)
+def test_scoring_keeps_the_device_that_trained(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, scored_on: object
+) -> None:
+    config = configure("trainer=gpu", "trainer.strategy=ddp", f"trainer.devices={devices}")
+    volumes = open_volumes(Path(config.data.store), find_patients(Path(str(config.data.root))).values())
+    settings = {"model": asdict(config.model), "loss": config.loss, "learning_rate": 1e-3}
+    module = Segmenter(**settings, preprocessing={"image_size": 32, "level_hu": 0, "width_hu": 400})
+    asked: dict[str, object] = {}
+
+    class Trainer:
+        def __init__(self, **options: object):
+            asked.update(options)
+
+        def predict(self, *args: object, **kwargs: object) -> None:
+            raise ConnectionAbortedError
+
+    monkeypatch.setattr(L, "Trainer", Trainer)
+    with pytest.raises(ConnectionAbortedError):
+        evaluate(module, {"test": volumes[:1]}, tmp_path, 100, 4, 0, config.trainer)
+    assert (asked["devices"], asked["strategy"], asked["accelerator"]) == (scored_on, "auto", "gpu")
 
 
 class StopAfter(L.Callback):
