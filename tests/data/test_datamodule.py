@@ -46,6 +46,11 @@ def test_augmentation_and_order_are_a_function_of_seed_and_epoch(phantom_root: P
     )  # the same slice turned otherwise in another epoch
 
 
+def test_the_seed_turns_a_slice_otherwise_too(phantom_root: Path, tmp_path: Path) -> None:
+    first, other = (datamodule(phantom_root, tmp_path, seed=seed).datasets["train"][0, 3] for seed in (1, 2))
+    assert not torch.equal(first["image"], other["image"])
+
+
 def test_distributed_samplers_share_the_epoch(phantom_root: Path, tmp_path: Path) -> None:
     dataset = datamodule(phantom_root, tmp_path).datasets["train"]
     samplers = [EpochSampler(dataset, num_replicas=2, rank=rank, shuffle=True, seed=1) for rank in range(2)]

@@ -37,6 +37,11 @@ def test_k_fold_tests_and_validates_everyone_once(folds: int) -> None:
     assert max(len(s.test) for s in splits) - min(len(s.test) for s in splits) <= 1
 
 
+def test_the_next_fold_validates() -> None:
+    splits = [k_fold_split(PATIENTS, 5, fold, seed=0) for fold in range(5)]
+    assert all(split.val == splits[(fold + 1) % 5].test for fold, split in enumerate(splits))
+
+
 def test_k_fold_bounds() -> None:
     with pytest.raises(UserError, match=r"data.split.folds=2: expected 3 to 20"):
         k_fold_split(PATIENTS, 2, 0, seed=0)

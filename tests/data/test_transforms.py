@@ -15,9 +15,14 @@ def test_soft_tissue_window() -> None:
     assert window(np.array([-1000, -160, 40, 240, 900]), 40, 400).tolist() == [-1, -1, 0, 1, 1]
 
 
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_a_smaller_image_has_the_means_of_what_its_pixels_cover(times: int) -> None:
+    image = np.random.default_rng(0).random((4 * times, 4 * times)).astype(np.float32)
+    means = image.reshape(4, times, 4, times).mean((1, 3))
+    assert resize_image(image, (4, 4)) == pytest.approx(means, abs=1e-6)  # bilinear agrees at 2 only
+
+
 def test_resizing_halves_without_a_shift() -> None:
-    image = np.arange(64, dtype=np.float32).reshape(8, 8)
-    assert np.array_equal(resize_image(image, (4, 4)), image.reshape(4, 2, 4, 2).mean((1, 3)))
     rows, columns = np.mgrid[:128, :128]
     rng, shifts, areas = np.random.default_rng(0), [], []
     for row, column, radius in zip(
@@ -69,6 +74,17 @@ def test_rotation_keeps_the_mask_binary_turns_both_alike_and_repeats_the_border(
     assert set(np.unique(turned_mask)) == {0, 1} and turned_mask.dtype == np.uint8
     assert turned.max() <= -1 and turned.min() == -3
     assert np.abs((turned > -2) ^ (turned_mask > 0)).mean() < 0.01
+
+
+def test_a_turned_image_is_bilinear_and_a_turned_mask_nearest() -> None:
+    ramp = np.tile(np.arange(99, dtype=np.float32), (99, 1))
+    dots = np.zeros((99, 99), np.uint8)
+    dots[1::4, 1::4] = 1
+    turned, turned_dots = Rotation(20)(ramp, dots, (0, 0, 0))
+    inside = turned[25:75, 25:75]  # of it no pixel comes from beyond the border
+    assert np.abs(np.diff(inside, axis=1) - np.diff(inside, axis=1).mean()).max() < 0.1  # steps of nearest are 0 and 1
+    lone = turned_dots[25:75, 25:75].mean()
+    assert lone == pytest.approx(1 / 16, rel=0.05)  # of bilinear dots 61 % are left
 
 
 def test_rotation_is_a_pure_function_of_its_entropy() -> None:

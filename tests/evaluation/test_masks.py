@@ -118,6 +118,17 @@ def test_a_long_mask_is_never_held_as_a_volume() -> None:
         assert peak < volume / 3, function.__name__
 
 
+def test_holes_are_what_is_closed_in_all_three_dimensions() -> None:
+    mask = np.zeros((7, 7, 7), np.uint8)
+    mask[1:6, 1:6, 1:6] = 1
+    closed = mask > 0
+    mask[3, 3, 3] = 0  # a hole
+    mask[5, 2, 2] = closed[5, 2, 2] = 0  # closed within its slice alone
+    filled = fill_holes(mask)
+    assert filled.dtype == bool and np.array_equal(filled, closed)
+    assert not fill_holes(np.zeros((3, 3, 3), np.uint8)).any()
+
+
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), (0, 1, 1), (1, -1, 1), (1, np.nan, 1), (np.inf, 1, 1)])
 def test_spacing_is_three_positive_numbers(spacing: tuple) -> None:
     with pytest.raises(ValueError, match="three positive numbers"):

@@ -35,6 +35,8 @@ def test_volume_and_slice_dice_of_a_patient_by_hand() -> None:
     assert score.volume_dice == pytest.approx(80 / 100)
     assert score.slice_dice == pytest.approx((20 / 30 + 60 / 70) / 2)  # both-empty slices left out
     assert score.precision == pytest.approx(40 / 50) and score.accuracy == pytest.approx(380 / 400)
+    lopsided = patient_score("7", "val", np.array([[6, 2, 6, 86], [0, 0, 0, 100]]))
+    assert (lopsided.precision, lopsided.recall) == pytest.approx((6 / 8, 6 / 12))
 
 
 def test_averages_of_the_study_are_its_published_ones() -> None:

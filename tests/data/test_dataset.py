@@ -1,0 +1,56 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
+
+RANK = 3  # of a slice with liver
+
+
+@pytest.fixture
+def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
+    return open_volumes(tmp_path, list(find_patients(phantom_root).values())[:2])
+
+
+def dataset(volumes: Sequence[Volume], size: int = 32, rotation_deg: float = 20, seed: int = 5) -> SliceDataset:
+    return SliceDataset(volumes, size, 40, 400, rotation_deg, seed)
+
+
+def test_slices_stand_patient_after_patient_at_the_networks_size(volumes: list[Volume]) -> None:
+    slices = dataset(volumes, size=16)
+    assert len(slices) == 14
+    for index in (0, RANK, 7 + RANK, 13):
+        volume, rank, sample = volumes[index // 7], index % 7, slices[index]
+        image = resize_image(window(volume.hu(rank), 40, 400), (16, 16))
+        assert sample["index"] == index and sample["image"].shape == sample["mask"].shape == (1, 16, 16)
+        assert np.array_equal(sample["image"][0].numpy(), image)
+        assert np.array_equal(sample["mask"][0].numpy(), resize_mask(volume.mask(rank), (16, 16)))
+
+
+def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes: list[Volume]) -> None:
+    """The second patient's slice: its index is not its rank."""
+    index = 7 + RANK
+    sample = dataset(volumes)[4, index]
+    image = window(volumes[1].hu(RANK), 40, 400)
+    turned, mask = Rotation(20)(image, volumes[1].mask(RANK), (5, 4, index))
+    assert np.array_equal(sample["image"][0].numpy(), turned)
+    assert np.array_equal(sample["mask"][0].numpy(), mask) and sample["mask"].dtype == torch.float32
+    assert not np.array_equal(mask, volumes[1].mask(RANK))
+
+
+@pytest.mark.parametrize(("epoch", "seed"), [(1, 5), (0, 6)])
+def test_another_epoch_or_seed_turns_otherwise(volumes: list[Volume], epoch: int, seed: int) -> None:
+    first, other = dataset(volumes)[0, RANK], dataset(volumes, seed=seed)[epoch, RANK]
+    assert not torch.equal(first["image"], other["image"]) and first["index"] == other["index"] == RANK
+
+
+def test_without_an_epoch_or_without_rotation_nothing_turns(volumes: list[Volume]) -> None:
+    as_it_is = dataset(volumes)[RANK]
+    for sample in (dataset(volumes, rotation_deg=0)[4, RANK], dataset(volumes)[RANK]):
+        assert torch.equal(sample["image"], as_it_is["image"]) and torch.equal(sample["mask"], as_it_is["mask"])
