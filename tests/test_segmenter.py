@@ -1,15 +1,20 @@
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
 
+from chaos_seg.callbacks import EpochTable
 from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.splits import Split
 from chaos_seg.data.store import open_volumes
-from chaos_seg.evaluation.counts import count, dice
-from chaos_seg.losses import LOSSES
+from chaos_seg.evaluation.counts import accuracy, count, dice, precision, recall
+from chaos_seg.files import read_csv
+from chaos_seg.losses import LOSSES, DiceLoss
 from chaos_seg.segmenter import Segmenter, SliceCounts
 
 
@@ -89,4 +94,76 @@ def test_weights_are_a_function_of_the_seed() -> None:
 def test_is_a_lightning_module_with_adam_at_the_given_rate() -> None:
     optimizer = segmenter(learning_rate=1e-5).configure_optimizers()
     assert isinstance(segmenter(), L.LightningModule) and isinstance(optimizer, torch.optim.Adam)
-    assert optimizer.param_groups[0]["lr"] == 1e-5
+    assert optimizer.defaults == torch.optim.Adam([torch.zeros(1)], lr=1e-5).defaults
+
+
+def test_dropout_is_a_function_of_seed_epoch_batch_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(seed: int, epoch: int, batch: int, process: int) -> float:
+        monkeypatch.setattr(Segmenter, "current_epoch", epoch)
+        monkeypatch.setattr(Segmenter, "global_rank", process)
+        module = segmenter(seed=seed)
+        torch.rand(3)
+        module.on_train_batch_start({}, batch)  # type: ignore[typeddict-item]
+        return torch.rand(1).item()
+
+    places = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    assert len({drawn(*place) for place in places}) == 5
+    assert drawn(3, 2, 1, 0) == drawn(3, 2, 1, 0)
+
+
+class Witness(L.Callback):
+    """What each batch held and the network said of it, and the slices counted at the end of each training epoch."""
+
+    def __init__(self, module: Segmenter):
+        self.logits: list[torch.Tensor] = []
+        self.batches: list[tuple[str, dict[str, torch.Tensor]]] = []
+        self.counted: list[list[int]] = []
+        module.net.register_forward_hook(lambda net, image, logits: self.logits.append(logits.detach().clone()))
+
+    def on_train_batch_end(self, trainer: object, module: object, outputs: object, batch: Any, index: int) -> None:
+        self.batches.append(("train", batch))
+
+    def on_validation_batch_end(self, trainer: object, module: object, outputs: object, batch: Any, index: int) -> None:
+        self.batches.append(("val", batch))
+
+    def on_train_epoch_end(self, trainer: object, module: Any) -> None:
+        self.counted.append(torch.nonzero(module.train_counts.compute().sum(1))[:, 0].tolist())
+
+
+def fitted(root: Path, folder: Path, **options: Any) -> tuple[Witness, dict[str, str]]:
+    """Patients 1 and 3 trained on, 2 and 4 validated, in batches of 4; returns the last row of metrics.csv too."""
+    data = ChaosDataModule(root, folder, Split(("1", "3"), ("2", "4")), 32, 40, 400, batch_size=4)
+    data.prepare()
+    module = segmenter(threshold=150)
+    witness, table = Witness(module), EpochTable(folder / "metrics.csv")
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    options |= {"accelerator": "cpu", "num_sanity_val_steps": 0, "log_every_n_steps": 1, **quiet}
+    trainer = L.Trainer(logger=[table], callbacks=[witness], **options)
+    trainer.fit(module, datamodule=data)
+    return witness, read_csv(folder / "metrics.csv")[-1]
+
+
+def test_an_epochs_row_is_that_of_its_slices(phantom_root: Path, tmp_path: Path) -> None:
+    """Loss: mean over slices, the last batch of two sides being smaller. Scores: by patient, then their mean."""
+    witness, row = fitted(phantom_root, tmp_path, max_epochs=1)
+    for side in ("train", "val"):
+        seen = [(b, logits) for (s, b), logits in zip(witness.batches, witness.logits, strict=True) if s == side]
+        assert [len(logits) for _, logits in seen] == [4, 4, 4, 2]
+        losses = [DiceLoss()(logits, batch["mask"]).item() for batch, logits in seen]
+        assert float(row[f"{side}/loss"]) == pytest.approx(np.average(losses, weights=[4, 4, 4, 2]), rel=1e-5)
+        counts = np.zeros((2, 4), int)
+        for batch, logits in seen:
+            for index, said, mask in zip(batch["index"].tolist(), logits, batch["mask"], strict=True):
+                counts[index // 7] += count((said.sigmoid() * 255 > 150).numpy(), mask.numpy() > 0)
+        for score in (accuracy, precision, recall, dice):
+            of_patients = score(counts)
+            assert of_patients[0] != of_patients[1]
+            assert float(row[f"{side}/{score.__name__}"]) == pytest.approx(of_patients.mean())
+
+
+def test_an_epoch_counts_its_own_slices_alone(phantom_root: Path, tmp_path: Path) -> None:
+    witness, row = fitted(phantom_root, tmp_path, max_epochs=2, limit_train_batches=1)
+    batches = [sorted(batch["index"].tolist()) for side, batch in witness.batches if side == "train"]
+    assert witness.counted == batches and batches[0] != batches[1]
+    of_last = DiceLoss()(witness.logits[5], witness.batches[5][1]["mask"]).item()  # 1 + 4 batches came before
+    assert float(row["train/loss"]) == pytest.approx(of_last, rel=1e-5)

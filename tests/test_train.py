@@ -19,12 +19,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from chaos_seg.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate, example_slices
 from chaos_seg.evaluation.counts import count, dice
 from chaos_seg.files import write_json
+from chaos_seg.losses import DiceLoss
 from chaos_seg.segmenter import Segmenter
 from chaos_seg.train import expect_same, train
 
@@ -193,6 +196,7 @@ def test_resumed_run_is_the_uninterrupted_one(
             train(configure("epochs=4"), cut)
     assert json.loads((cut / "manifest.json").read_text())["status"] == "failed"
     assert read_checkpoint(last)["epoch"] == 1
+    begun = rows(cut / "metrics.csv")[:2]
     torch.rand(100)  # the random state is elsewhere than it was
     train(configure("epochs=4", f"ckpt_path={last}"), cut)
     for name in ("best", "last"):
@@ -205,6 +209,7 @@ def test_resumed_run_is_the_uninterrupted_one(
         for run in (tmp_path / "whole", cut)
     ]
     assert untimed[0] == untimed[1] and len(untimed[0]) == 4
+    assert rows(cut / "metrics.csv")[:2] == begun  # with their times: it went on, and did not start again
     manifest = json.loads((cut / "manifest.json").read_text())
     assert (manifest["status"], manifest["resumed"]) == ("finished", 1)
     assert sorted(path.name for path in (cut / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -221,6 +226,46 @@ def test_two_runs_are_equal_and_seeds_differ(configure: Configure, tmp_path: Pat
         train(configure(*overrides), tmp_path / name)
     a, b, c = (weights(tmp_path / name / "checkpoints" / "last.ckpt") for name in "abc")
     assert same(a, b) and not same(a, c)
+
+
+def test_settings_reach_the_data_and_the_network(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def fit(trainer: L.Trainer, module: Segmenter, datamodule: ChaosDataModule, **options: object) -> None:
+        given.extend([module, datamodule])
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(L.Trainer, "fit", fit)
+    transform = ("transform.level_hu=30", "transform.width_hu=300", "transform.rotation_deg=7")
+    with pytest.raises(ConnectionAbortedError):
+        train(configure("seed=6", "threshold=90", "loss=iou", "image_size=16", *transform), tmp_path / "run")
+    module, data = given
+    assert (module.seed, module.learning_rate, module.hparams["threshold"]) == (6, 1e-2, 90)
+    assert module.preprocessing == {"image_size": 16, "level_hu": 30, "width_hu": 300}
+    assert module.hparams["loss"]["name"] == "iou" and module.hparams["model"]["base"] == 4
+    assert (data.seed, data.batch_size, data.image_size) == (6, 4, 16)
+    assert (data.level_hu, data.width_hu, data.rotation_deg) == (30, 300, 7)
+    seen = [Fingerprint.sampled(v.hu, v.slices, v.meta.spacing_mm) for v in data.datasets["train"].volumes]
+    assert len(seen) == 2 and module.training_range == asdict(TrainingRange.of(seen))
+
+
+def test_what_draws_with_numpy_or_torch_is_seeded_too(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of another package may."""
+    drawn = []
+
+    def fit(*args: object, **options: object) -> None:
+        drawn.append((np.random.random(), torch.rand(1).item()))  # noqa: NPY002
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(L.Trainer, "fit", fit)
+    for name, seed in (("a", 6), ("b", 6), ("c", 7)):
+        with pytest.raises(ConnectionAbortedError):
+            train(configure(f"seed={seed}"), tmp_path / name)
+    assert drawn[0] == drawn[1] and not set(drawn[0]) & set(drawn[2])
 
 
 def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: Configure, tmp_path: Path) -> None:
@@ -258,6 +303,9 @@ def snapshot(run: Path) -> dict[Path, bytes]:
         ("transform.rotation_deg=1", "made with transform.rotation_deg=5.0, this command asks for 1.0"),
         ("trainer.limit_train_batches=1", "made with trainer.limit_train_batches=1.0, this command asks for 1"),
         ("data.split.test=[]", r"made with data.split.test=\['4'\]"),
+        ("learning_rate=1e-3", "made with learning_rate=0.01, this command asks for 0.001"),
+        ("threshold=120", "made with threshold=100.0, this command asks for 120.0"),
+        ("seed=1", "made with seed=0, this command asks for 1"),
         ("epochs=1", "has 2 epochs, this command asks for 1"),
         ("ckpt_path={run}/checkpoints/lsat.ckpt", "expected .*last.ckpt, the last checkpoint of the run"),
         ("ckpt_path={run}/checkpoints/best.ckpt", "expected .*last.ckpt, the last checkpoint of the run"),
@@ -389,8 +437,6 @@ def test_weights_of_another_network(configure: Configure, tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chaos_seg.losses import DiceLoss
-
     calls, forward = [], DiceLoss.forward
 
     def fails(self: DiceLoss, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import PermutationMethod, rankdata, wilcoxon
+from scipy.stats import PermutationMethod, norm, rankdata, wilcoxon
 
 from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.statistics import (
@@ -123,6 +123,20 @@ def test_mean_interval_of_a_large_sample_is_the_textbook_one() -> None:
     assert found.low < narrow.low < narrow.high < found.high
 
 
+def test_mean_interval_of_skewed_scores_is_efrons_bca() -> None:
+    """By its formula: percentiles moved by the bias z0 and by the acceleration, from leaving out one patient each."""
+    values = np.array([0.95, 0.94, 0.96, 0.95, 0.93, 0.96, 0.90, 0.55])
+    means = np.random.default_rng(0).choice(values, (100_000, 8)).mean(axis=1)
+    z0 = norm.ppf((means < values.mean()).mean())
+    without = np.array([np.delete(values, k).mean() for k in range(8)])
+    apart = without.mean() - without
+    z = z0 + norm.ppf([0.025, 0.975])
+    share = norm.cdf(z0 + z / (1 - z * (apart**3).sum() / (6 * (apart**2).sum() ** 1.5)))
+    found = mean_interval(values)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, share)), abs=0.004)
+    assert found.low < np.quantile(means, 0.025) - 0.02  # plain percentiles
+
+
 def test_mean_interval_is_the_same_for_the_same_seed_in_any_order() -> None:
     values = np.random.default_rng(6).normal(0.9, 0.05, 20)
     assert mean_interval(values) == mean_interval(values[::-1]) != mean_interval(values, seed=1)
@@ -167,6 +181,11 @@ def test_every_pair_once_first_minus_second() -> None:
     assert [p.holm_p for p in pairs] == pytest.approx([3 / 64, 1, 3 / 64])
     assert {(p.smallest_p, p.smallest_holm_p, p.pairs) for p in pairs} == {(1 / 64, 3 / 64, 3)}
     assert compare_pairs(paired(bce=bce)) == []
+
+
+def test_scores_that_differ_by_rounding_alone_are_equal() -> None:
+    (pair,) = compare_pairs(paired(bce=[0.1 + 0.2, 0.7 - 0.4, 0.5], dice=[0.3, 0.3, 0.4]))
+    assert (pair.higher, pair.equal) == (1, 2)
 
 
 def test_seven_patients_can_tell_three_losses_apart_and_the_better_one_is_named() -> None:
