@@ -1,23 +1,27 @@
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.phantom import Phantom, write_phantom
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import Volume, fingerprint, open_volumes
 from chaos_seg.data.transforms import resize_image
-from chaos_seg.evaluate import FAR_MM, MaskWriter, evaluate
+from chaos_seg.errors import UserError
+from chaos_seg.evaluate import FAR_MM, MaskWriter, evaluate, evaluate_run, trained_config
 from chaos_seg.evaluation.calibration import count_levels
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
 from chaos_seg.evaluation.masks import far_errors
-from chaos_seg.files import read_csv
+from chaos_seg.files import read_csv, write_csv
 from chaos_seg.segmenter import Segmenter
 
 
@@ -58,6 +62,8 @@ def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volum
         assert tuple(writer.far[index]) == far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM) != (0, 0)
         assert np.array_equal(writer.levels[volumes.index(volume)], count_levels(whole, true))
     assert np.count_nonzero(writer.counts.any(axis=1)) == 2
+    written(writer, [12], probability[:1])
+    assert writer.levels.sum(axis=(1, 2)).tolist() == [32 * 32, 2 * 32 * 32]
 
 
 @pytest.fixture
@@ -107,6 +113,46 @@ def test_tables_are_those_of_whole_patients_in_mm(volumes: list[Volume], scored:
             assert [int(row[key]) for key in ("tp", "fp", "fn", "tn")] == counts
             far = far_errors(predicted[rank] > 0, true[rank] > 0, volume.meta.spacing_mm[1:], FAR_MM)
             assert (int(row["fp_far"]), int(row["fn_far"])) == far
+
+
+def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
+    volumes: list[Volume], configure: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "model": {"base": 2, "depth": 1, "dropout": 0.0},
+        "loss": {"name": "iou"},
+        "preprocessing": {"image_size": 32, "level_hu": 40, "width_hu": 400},
+        "learning_rate": 1e-3,
+        "threshold": 77.0,
+        "seed": 0,
+    }
+    content = {"hyper_parameters": settings, "state_dict": Segmenter(**settings).state_dict(), "epoch": 3}
+    torch.save(content, tmp_path / "last.ckpt")
+    scores = ("loss", "accuracy", "precision", "recall", "dice")
+    epoch = {f"{side}/{score}": 0.5 for side in ("train", "val") for score in scores}
+    write_csv(tmp_path / "metrics.csv", [{"epoch": 0, **epoch}, {"epoch": 1, **epoch}])
+    sides, output = {"val": [volumes[0]], "test": [volumes[1]]}, tmp_path / "scores"
+    summary = evaluate_run(tmp_path, tmp_path / "last.ckpt", sides, output, None, 4, 0, configure().trainer)
+    told = [summary[key] for key in ("loss", "checkpoint", "epoch", "threshold", "patients", "data_fingerprint")]
+    assert told == ["iou", "last.ckpt", 3, 77, 2, fingerprint(volumes)]
+    assert {(example["patient"], example["side"]) for example in summary["slices"].values()} == {("2", "test")}
+    levels = read_csv(output / "calibration.csv")
+    for row in read_csv(output / "per_patient.csv"):
+        above = [level for level in levels if level["patient"] == row["patient"] and int(level["level"]) > 77]
+        assert sum(int(level["liver"]) for level in above) == int(row["tp"])
+
+
+def test_another_root_takes_the_place_of_a_runs_phantom(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    config = configure()
+    config.data.phantom = Phantom(patients=4, slices=7, size=32, seed=3)
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(asdict(config)))
+    with pytest.raises(UserError, match=r"found no split.json, manifest.json in it"):
+        trained_config(tmp_path, None, None)
+    for name in ("split.json", "manifest.json"):
+        (tmp_path / name).write_text("{}")
+    assert trained_config(tmp_path, None, None).data == config.data
+    moved = trained_config(tmp_path, str(tmp_path / "other"), str(tmp_path / "fast")).data
+    assert (moved.tree(), moved.store) == (tmp_path / "other", str(tmp_path / "fast"))
 
 
 def test_one_slice_has_no_z_and_is_scored_all_the_same(scored: Callable[..., Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.splits import Split
 from chaos_seg.data.store import open_volumes
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import accuracy, count, dice, precision, recall
 from chaos_seg.files import read_csv
 from chaos_seg.losses import LOSSES, DiceLoss
@@ -111,6 +112,31 @@ def test_dropout_is_a_function_of_seed_epoch_batch_and_process(monkeypatch: pyte
     assert drawn(3, 2, 1, 0) == drawn(3, 2, 1, 0)
 
 
+def test_prediction_is_the_probability() -> None:
+    module, image = segmenter().eval(), torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        probability = module.predict_step({"image": image}, 0)  # type: ignore[typeddict-item]
+        assert torch.allclose(probability, 1 / (1 + torch.exp(-module(image))))
+
+
+@pytest.mark.parametrize("loss", [float("inf"), float("-inf"), float("nan")])
+def test_a_loss_that_is_not_finite_is_an_error(loss: float) -> None:
+    module = segmenter()
+    module.train_counts, module.loss = SliceCounts(1), torch.nn.MSELoss()
+    module.loss.forward = lambda logits, mask: torch.tensor(loss)  # type: ignore[method-assign]
+    module.on_train_epoch_start()
+    batch: Any = {"image": torch.zeros(1, 1, 8, 8), "mask": torch.zeros(1, 1, 8, 8), "index": torch.tensor([0])}
+    with pytest.raises(UserError, match=f"training loss became {loss} in epoch 0, batch 5"):
+        module.training_step(batch, 5)
+
+
+def test_a_checkpoint_keeps_what_the_training_scans_were_like() -> None:
+    module, checkpoint = segmenter(), {}  # type: ignore[var-annotated]
+    module.training_range = {"spacing_mm": [[1.0], [2.0]]}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["training_range"] == module.training_range
+
+
 class Witness(L.Callback):
     """What each batch held and the network said of it, and the slices counted at the end of each training epoch."""
 
@@ -146,6 +172,7 @@ def fitted(root: Path, folder: Path, **options: Any) -> tuple[Witness, dict[str,
 def test_an_epochs_row_is_that_of_its_slices(phantom_root: Path, tmp_path: Path) -> None:
     """Loss: mean over slices, the last batch of two sides being smaller. Scores: by patient, then their mean."""
     witness, row = fitted(phantom_root, tmp_path, max_epochs=1)
+    assert float(row["train/ms_per_slice"]) == pytest.approx(1000 * float(row["train/seconds"]) / 14)
     for side in ("train", "val"):
         seen = [(b, logits) for (s, b), logits in zip(witness.batches, witness.logits, strict=True) if s == side]
         assert [len(logits) for _, logits in seen] == [4, 4, 4, 2]

@@ -94,6 +94,8 @@ def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> No
         "worst": "5",
     }
     assert example_slices(slices[:1]) == example_slices([]) == {}
+    four = [row(0, 9, 0, 0), row(1, 8, 1, 1), row(2, 5, 1, 1), row(3, 1, 1, 1)]
+    assert example_slices(four)["median"]["rank"] == "1"  # of two in the middle the better
 
 
 def test_calibration_holds_the_counts_at_the_runs_own_threshold(
@@ -378,6 +380,14 @@ def test_data_with_errors_is_refused_unless_told_otherwise(configure: Configure,
         train(configure(f"data.root={tree}"), tmp_path / "run")
     train(configure(f"data.root={tree}", "data.audit=off", "epochs=1"), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["audit"] == "off"
+
+
+def test_a_patient_on_both_sides_under_another_name_is_a_leak(configure: Configure, tree: Path, tmp_path: Path) -> None:
+    ct = tree / "Train_Sets" / "CT"
+    shutil.rmtree(ct / "4")
+    shutil.copytree(ct / "1", ct / "4")
+    with pytest.raises(UserError, match=r"leak.* 1, 4"):
+        train(configure(f"data.root={tree}"), tmp_path / "run")
 
 
 def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_missing_or_extra_mask_is_named(tmp_path: Path, numbers: list[int], said
     assert slices == [] and said in str(fault) and f"numbered from {expected_from}" in str(fault)
 
 
+def test_two_masks_of_one_number_are_named(tmp_path: Path) -> None:
+    dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(4)])
+    masks = touch(tmp_path / "g", ["liver0.png", "liver1.png", "liver01.png", "liver2.png"])
+    slices, (fault,) = pair_slices(PatientFolder("1", dicoms, masks, tmp_path.resolve()))
+    assert slices == [] and "expected one mask a number, found liver" in str(fault) and "liver01.png" in str(fault)
+
+
 def test_masks_may_count_from_1(tmp_path: Path) -> None:
     dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(3)])
     masks = touch(tmp_path / "g", [f"liver{k}.png" for k in (1, 2, 3)])

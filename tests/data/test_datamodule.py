@@ -1,9 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from chaos_seg.data.datamodule import ChaosDataModule, EpochSampler
+from chaos_seg.data.datamodule import ChaosDataModule, EpochSampler, worker_count
 from chaos_seg.data.splits import Split
 from chaos_seg.errors import UserError
 
@@ -78,7 +79,30 @@ def test_sides_hold_their_patients_and_are_not_augmented(phantom_root: Path, tmp
     assert torch.cat([batch["index"] for batch in module.val_dataloader()]).tolist() == list(range(7))
 
 
-def test_batch_larger_than_the_data(phantom_root: Path, tmp_path: Path) -> None:
+def test_each_process_trains_on_its_own_share(phantom_root: Path, tmp_path: Path) -> None:
+    shares = []
+    for rank in range(2):
+        module = datamodule(phantom_root, tmp_path)
+        module.trainer = SimpleNamespace(world_size=2, global_rank=rank)  # type: ignore[assignment]
+        shares += [index for batch in module.train_dataloader() for index in batch["index"].tolist()]
+    assert sorted(shares) == list(range(14))
+
+
+def test_validation_is_whole_and_in_order(phantom_root: Path, tmp_path: Path) -> None:
+    module = datamodule(phantom_root, tmp_path)
+    (first, *_), slices = module.val_dataloader(), module.datasets["val"]
+    assert torch.equal(first["image"], torch.stack([slices[index]["image"] for index in range(4)]))
+
+
+def test_workers_are_for_a_gpu_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, cores, wanted in ((False, 16, 0), (True, 16, 4), (True, 3, 2), (True, 1, 0)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert (worker_count(None, "auto"), worker_count(None, "cpu"), worker_count(7, "cpu")) == (wanted, 0, 7)
+
+
+def test_a_batch_may_hold_all_the_data_but_not_more(phantom_root: Path, tmp_path: Path) -> None:
+    assert len(datamodule(phantom_root, tmp_path, batch_size=14).train_dataloader()) == 1
     with pytest.raises(UserError, match=r"batch_size=15: expected at most 14, the number of training slices"):
         datamodule(phantom_root, tmp_path, batch_size=15)
 

@@ -35,6 +35,34 @@ def test_hu_is_slope_times_stored_plus_the_files_own_intercept(dataset: pydicom.
     assert read_slice(save(dataset, tmp_path / "b.dcm"))[1].tolist() == [[-1200, -1152, 848], [1130, 3071, 3071]]
 
 
+def test_hu_are_rounded_and_the_header_has_what_lay_beyond_them(dataset: pydicom.Dataset, tmp_path: Path) -> None:
+    header, _ = read_slice(save(dataset, tmp_path / "a.dcm"))
+    assert (header.hu_min, header.hu_max, header.slope, header.intercept) == (-1024, 49_944, 1, -1024)
+    dataset.RescaleIntercept, dataset.RescaleSlope = -1024.25, 0.25
+    header, hu = read_slice(save(dataset, tmp_path / "b.dcm"))
+    assert hu.tolist() == [[-1024, -1018, -768], [-733, 0, 3071]]
+    assert (header.hu_min, header.hu_max, header.slope, header.intercept) == (-1024, 11_718, 0.25, -1024.25)
+
+
+@pytest.mark.parametrize("intercept", [-1000, 1000])
+def test_signed_pixels_are_clipped_in_hu(dataset: pydicom.Dataset, tmp_path: Path, intercept: int) -> None:
+    dataset.PixelRepresentation, dataset.RescaleIntercept = 1, intercept
+    stored = np.array([[-32768, -3000, -1048], [0, 4000, 32767]], "<i2")
+    dataset.PixelData = stored.tobytes()
+    expected = np.clip(stored.astype(int) + intercept, *HU_RANGE)
+    assert read_slice(save(dataset, tmp_path / "a.dcm"))[1].tolist() == expected.tolist()
+
+
+def test_a_table_of_values_stands_above_the_rescale(dataset: pydicom.Dataset, tmp_path: Path) -> None:
+    """Modality LUT (DICOM PS3.3 C.11.1)."""
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [3, 0, 16], "HU"
+    table.add_new("LUTData", "US", [5, 60, 700])
+    dataset.ModalityLUTSequence = [table]
+    dataset.PixelData = np.array([[0, 1, 2], [2, 1, 0]], "<u2").tobytes()
+    assert read_slice(save(dataset, tmp_path / "a.dcm"))[1].tolist() == [[5, 60, 700], [700, 60, 5]]
+
+
 def test_signed_pixels_with_padding(dataset: pydicom.Dataset, tmp_path: Path) -> None:
     dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
     dataset.PixelData = np.array([[-2048, -1000, 0], [60, -1, 1400]], "<i2").tobytes()
@@ -103,6 +131,7 @@ def inverted_palette(path: Path) -> None:
         lambda path: Image.fromarray(BINARY * 255).save(path),
         lambda path: Image.fromarray(BINARY.astype(np.uint16) * 65535).save(path),
         lambda path: Image.fromarray(np.repeat(BINARY[..., None] * 255, 3, 2)).save(path),
+        lambda path: Image.fromarray(np.dstack([BINARY * 0, BINARY * 0, BINARY * 255])).save(path),  # blue
         lambda path: Image.fromarray(np.dstack([BINARY * 255] * 3 + [BINARY * 0 + 255])).save(path),
         lambda path: Image.fromarray(np.dstack([BINARY * 255, BINARY * 0 + 255]), "LA").save(path),
         lambda path: Image.fromarray(BINARY * np.array([200], np.uint8)[0]).convert("RGB").save(path),

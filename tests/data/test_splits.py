@@ -42,6 +42,11 @@ def test_the_next_fold_validates() -> None:
     assert all(split.val == splits[(fold + 1) % 5].test for fold, split in enumerate(splits))
 
 
+def test_another_seed_folds_otherwise() -> None:
+    assert k_fold_split(PATIENTS, 5, 0, seed=0) == k_fold_split(PATIENTS[::-1], 5, 0, seed=0)
+    assert k_fold_split(PATIENTS, 5, 0, seed=0) != k_fold_split(PATIENTS, 5, 0, seed=1)
+
+
 def test_k_fold_bounds() -> None:
     with pytest.raises(UserError, match=r"data.split.folds=2: expected 3 to 20"):
         k_fold_split(PATIENTS, 2, 0, seed=0)

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,45 @@ def test_changed_pixel_makes_another_volume(tree: Path, tmp_path: Path) -> None:
     assert after["2"].meta.key != before["2"].meta.key and after["1"] == before["1"]
     assert fingerprint(after.values()) != fingerprint(before.values())
     assert np.count_nonzero(after["2"].hu(3) != before["2"].hu(3)) == 1
+
+
+def test_a_changed_mask_or_hu_range_makes_another_volume(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = volumes(tree, tmp_path / "s")
+    mask = patient_files(tree, "2", "Ground")[3]
+    Image.fromarray(np.asarray(Image.open(mask))[::-1]).save(mask)
+    after = volumes(tree, tmp_path / "s")
+    assert after["2"].meta.key != before["2"].meta.key and after["1"] == before["1"]
+    assert np.array_equal(after["2"].mask(3), before["2"].mask(3)[::-1])
+    monkeypatch.setattr(store_module, "HU_RANGE", (-1024, 3071))
+    assert volumes(tree, tmp_path / "s")["1"].meta.key != before["1"].meta.key
+
+
+def test_exchanged_patients_have_another_fingerprint(phantom_root: Path, tmp_path: Path) -> None:
+    first, second, *_ = volumes(phantom_root, tmp_path).values()
+    exchanged = replace(first, patient=second.patient), replace(second, patient=first.patient)
+    assert fingerprint(exchanged) != fingerprint((first, second))
+
+
+def test_meta_speaks_of_every_slice_and_of_rows_before_columns(tree: Path, tmp_path: Path) -> None:
+    paths = patient_files(tree, "1", "DICOM_anon")
+    for path in paths:
+        edit(path, PixelSpacing=[2.0, 3.0])
+    edit(paths[5], RescaleIntercept=-1000)
+    for path in paths[:6]:
+        edit(path, SyntheticData="NO")
+    meta = volumes(tree, tmp_path / "s")["1"].meta
+    assert list(meta.spacing_mm[1:]) == [2.0, 3.0]
+    assert meta.intercepts == [-1024.0, -1000.0] and meta.synthetic  # one slice is enough
+
+
+def test_a_volume_that_ends_early_is_an_error_and_no_slice(phantom_root: Path, tmp_path: Path) -> None:
+    volume = volumes(phantom_root, tmp_path)["1"]
+    os.truncate(volume.folder / "hu.npy", (volume.folder / "hu.npy").stat().st_size - 2)
+    assert volume.hu(5).shape == (32, 32)
+    with pytest.raises(OSError, match="ends early; remove it and it is decoded again"):
+        volume.hu(6)
 
 
 def test_all_faults_are_listed_at_once(tree: Path, tmp_path: Path) -> None:

@@ -37,6 +37,22 @@ def test_resizing_halves_without_a_shift() -> None:
     assert np.mean(areas) == pytest.approx(1, abs=0.002)  # with all ties as liver it is 1.03
 
 
+def test_sizes_are_rows_then_columns() -> None:
+    image = np.random.default_rng(0).random((8, 12)).astype(np.float32)
+    assert resize_image(image, (4, 2)) == pytest.approx(image.reshape(4, 2, 2, 6).mean((1, 3)), abs=1e-6)
+
+
+def test_more_than_half_of_a_pixel_is_liver_and_of_just_halves_every_other() -> None:
+    half = np.zeros((8, 8), np.uint8)
+    half[:3] = 1
+    assert resize_mask(half, (4, 4)).sum(axis=1).tolist() == [4, 2, 0, 0]
+    assert resize_mask(np.ascontiguousarray(half.T), (4, 4)).sum(axis=0).tolist() == [4, 2, 0, 0]
+    fifths = np.zeros((5, 10), np.uint8)
+    fifths[:2, :5] = 1  # 10 of 25
+    fifths[:3, 5:8] = fifths[:2, 8:] = 1  # 13 of 25
+    assert resize_mask(fifths, (1, 2)).tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize("size", [(7, 7), (33, 33), (64, 64), (100, 100)])
 def test_resizing_to_any_size(size: tuple[int, int]) -> None:
     mask = np.zeros((64, 64), np.uint8)

@@ -29,3 +29,5 @@ def test_reliability_by_hand() -> None:
     assert pixels.tolist() == [100, *[0] * 8, 20]
     assert observed[0] == 0.1 and observed[9] == 0.75 and np.isnan(observed[1:9]).all()
     assert predicted[0] == 0 and predicted[9] == 254.5 / 255
+    levels[1, [51, 52, 178, 179]] = 1  # to 20 % and beyond, to 69.8 % and to 70.2 %: a level goes by its middle
+    assert reliability(levels)[2].tolist() == [100, 1, 1, 0, 0, 0, 1, 1, 0, 20]

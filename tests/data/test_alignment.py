@@ -1,0 +1,53 @@
+"""What tests/data/test_audit.py can't tell from findings: the numbers behind them."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from chaos_seg.data.alignment import MAX_SHIFT, align
+from chaos_seg.data.phantom import render
+
+ROWS, COLUMNS = np.indices((48, 48))
+
+
+def disc(row: int, column: int) -> np.ndarray:
+    return ((ROWS - row) ** 2 + (COLUMNS - column) ** 2 < 10**2).astype(np.uint8)
+
+
+def scan(labelled: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Ten slices; from the fourth on a liver of 90 and 110 HU, equally many, that moves to the right."""
+    masks = [disc(24, 14 + 4 * (k - 3)) * (3 <= k < 3 + labelled) for k in range(10)]
+    slices = []
+    for mask in masks:
+        hu = np.full(mask.shape, -100, np.int16)
+        under = np.flatnonzero(mask)
+        hu.flat[under] = np.where(np.arange(len(under)) % 2, 90, 110)
+        slices.append(hu)
+    return slices, masks
+
+
+def test_beyond_the_ends_is_the_share_of_the_mask_beside_that_looks_like_liver() -> None:
+    slices, masks = scan(labelled=4)
+    slices[2][:, :14] = 117  # 1.7 standard deviations above the mean
+    slices[2][:20] = 121  # 2.1
+    slices[7][24:, :] = 90
+    alignment = align(slices, masks)
+    cores = {rank: ndimage.binary_erosion(masks[beside], np.ones((3, 3))) for rank, beside in ((2, 3), (7, 6))}
+    alike = {2: (COLUMNS < 14) & (ROWS >= 20), 7: ROWS >= 24}
+    assert alignment.beyond == {rank: round(float(alike[rank][core].mean()), 3) for rank, core in cores.items()}
+    assert alignment.liver_hu == pytest.approx([100, 10], abs=0.1)
+
+
+@pytest.mark.parametrize(("labelled", "values"), [(3, 0), (4, 2 * MAX_SHIFT + 1)])
+def test_four_slices_with_liver_are_enough_to_compare(labelled: int, values: int) -> None:
+    profile = align(*scan(labelled)).profile
+    assert len(profile) == values and (not values or int(np.argmax(profile)) == MAX_SHIFT)
+
+
+def test_reversed_masks_are_told_from_sound_ones() -> None:
+    pairs = list(render(np.random.default_rng(5), 24, 96))
+    slices = [hu.clip(-2048, 3071).astype(np.int16) for hu, _ in pairs]
+    masks = [liver.astype(np.uint8) for _, liver in pairs]
+    assert align(slices, masks).misfits == []
+    (misfit,) = align(slices, masks[::-1]).misfits
+    assert misfit.how == "reversed" and misfit.gain > 1.1
