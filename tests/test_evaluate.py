@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.store import Volume, fingerprint, open_volumes
 from chaos_seg.data.transforms import resize_image
 from chaos_seg.errors import UserError
-from chaos_seg.evaluate import FAR_MM, MaskWriter, evaluate, evaluate_run, trained_config
+from chaos_seg.evaluate import FAR_MM, MaskWriter, evaluate, evaluate_run, example_slices, trained_config
 from chaos_seg.evaluation.calibration import count_levels
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
@@ -49,6 +49,7 @@ def test_liver_is_above_the_threshold_not_at_it(volumes: list[Volume], tmp_path:
 
 
 def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volume], tmp_path: Path) -> None:
+    volumes = [replace(volume, meta=replace(volume.meta, spacing_mm=(30.0, 1.0, 2.0))) for volume in volumes]
     writer = MaskWriter(SliceDataset(volumes, 16, 40, 400), tmp_path / "masks", threshold=60)
     probability = np.random.default_rng(0).random((2, 16, 16)).astype(np.float32)
     written(writer, [10, 3], probability)
@@ -140,6 +141,12 @@ def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
     for row in read_csv(output / "per_patient.csv"):
         above = [level for level in levels if level["patient"] == row["patient"] and int(level["level"]) > 77]
         assert sum(int(level["liver"]) for level in above) == int(row["tp"])
+
+
+def test_the_better_of_two_slices_in_the_middle_is_the_median() -> None:
+    of_counts = [(9, 0, 0, 9), (8, 1, 1, 9), (5, 1, 1, 9), (1, 1, 1, 9), (0, 5, 0, 9)]
+    rows = [dict(zip(("tp", "fp", "fn", "tn"), map(str, counts), strict=True)) for counts in of_counts]
+    assert example_slices(rows) == {"best": rows[0], "median": rows[1], "worst": rows[3]}
 
 
 def test_another_root_takes_the_place_of_a_runs_phantom(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:

@@ -94,8 +94,6 @@ def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> No
         "worst": "5",
     }
     assert example_slices(slices[:1]) == example_slices([]) == {}
-    four = [row(0, 9, 0, 0), row(1, 8, 1, 1), row(2, 5, 1, 1), row(3, 1, 1, 1)]
-    assert example_slices(four)["median"]["rank"] == "1"  # of two in the middle the better
 
 
 def test_calibration_holds_the_counts_at_the_runs_own_threshold(

@@ -30,10 +30,10 @@ def test_beyond_the_ends_is_the_share_of_the_mask_beside_that_looks_like_liver()
     slices, masks = scan(labelled=4)
     slices[2][:, :14] = 117  # 1.7 standard deviations above the mean
     slices[2][:20] = 121  # 2.1
-    slices[7][24:, :] = 90
+    slices[7][:, 26:] = 90
     alignment = align(slices, masks)
     cores = {rank: ndimage.binary_erosion(masks[beside], np.ones((3, 3))) for rank, beside in ((2, 3), (7, 6))}
-    alike = {2: (COLUMNS < 14) & (ROWS >= 20), 7: ROWS >= 24}
+    alike = {2: (COLUMNS < 14) & (ROWS >= 20), 7: COLUMNS >= 26}
     assert alignment.beyond == {rank: round(float(alike[rank][core].mean()), 3) for rank, core in cores.items()}
     assert alignment.liver_hu == pytest.approx([100, 10], abs=0.1)
 

@@ -48,7 +48,7 @@ def test_more_than_half_of_a_pixel_is_liver_and_of_just_halves_every_other() -> 
     assert resize_mask(half, (4, 4)).sum(axis=1).tolist() == [4, 2, 0, 0]
     assert resize_mask(np.ascontiguousarray(half.T), (4, 4)).sum(axis=0).tolist() == [4, 2, 0, 0]
     fifths = np.zeros((5, 10), np.uint8)
-    fifths[:2, :5] = 1  # 10 of 25
+    fifths[:2, :5] = fifths[2, :2] = 1  # 12 of 25
     fifths[:3, 5:8] = fifths[:2, 8:] = 1  # 13 of 25
     assert resize_mask(fifths, (1, 2)).tolist() == [[0, 1]]
 
