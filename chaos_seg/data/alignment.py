@@ -22,8 +22,10 @@ CHANGE_COST, COST_PER_SLICE = 0.4, 0.1
 MIN_GAIN = 1.12  # gradient of a stretch where it fits better / where it lies; a shift by one slice of 1 mm makes 1.2
 MIN_GAIN_WHOLE = 1.1  # the same for reversed or mirrored masks, whose HU must also be closer together:
 MAX_SPREAD = 0.8
-MIN_PEAK = 1.2  # the profile's peak / its median; 1.0 are masks that belong to no slice around, sound scans have 1.7
-MIN_PEAK_SLICES = 8
+# Gradient where the masks fit best / the median of all ways to mirror them, which have no reason to fit: from 2.09 in
+# sound scans and shifted or reversed ones, at most 1.84 under masks of another patient.
+MIN_CONTRAST = 1.9
+MIN_CONTRAST_SLICES = 8
 MIN_END_PX = 30
 LEVELS_HU = (-100, 250)  # beyond, bone and air would outshine the liver's edge
 BLUR_PX = 1.0
@@ -132,10 +134,9 @@ def align(slices: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> Alignmen
     labelled = np.flatnonzero(weight)
     if len(labelled) < MIN_LIVER_SLICES:
         return Alignment([], [], doubled, liver_hu, beyond)
-    profile = _means(fit, weight)
-    misfits = _misfit_of_all(profile, whole, weight, labelled)
-    misfits = misfits or _shifted(fit[labelled], weight[labelled], labelled)
-    return Alignment([round(float(v), 2) for v in profile], misfits, doubled, liver_hu, beyond)
+    profile = [round(float(mean), 2) for mean in _means(fit, weight)]
+    misfits = _misfits(fit[labelled], whole, weight, labelled)
+    return Alignment(profile, misfits, doubled, liver_hu, beyond)
 
 
 def _ends(masks: list[np.ndarray]) -> dict[int, int]:
@@ -163,24 +164,25 @@ def _share(hu: np.ndarray, mask: np.ndarray, mean: float, std: float) -> float |
     return round(float((np.abs(values - mean) < 2 * std).mean()), 3)
 
 
-def _misfit_of_all(
-    profile: np.ndarray, whole: dict[str, np.ndarray], weight: np.ndarray, labelled: np.ndarray
-) -> list[Misfit]:
-    """What is wrong with all masks at once: reversed or mirrored, or of another scan."""
+def _misfits(fit: np.ndarray, whole: dict[str, np.ndarray], weight: np.ndarray, labelled: np.ndarray) -> list[Misfit]:
+    """What is wrong with all masks at once, reversed, mirrored or of another scan, or with stretches of them."""
     gradient, spread = ({how: _means(both, weight)[part] for how, both in whole.items()} for part in (0, 1))
     span = int(labelled[0]), int(labelled[-1])
-    here, peak = float(profile[MAX_SHIFT]), float(profile.max())
+    here, weight_labelled = float(gradient["here"]), weight[labelled]
+    by_chance = float(np.median([value for how in MIRRORED if (value := gradient[how])]))
     how = max(gradient, key=lambda key: gradient[key])
-    if gradient[how] > MIN_GAIN_WHOLE * peak and spread[how] < MAX_SPREAD * spread["here"]:
+    path = _best_path(fit / np.nanmax(fit, axis=1).mean() * weight_labelled[:, None])
+    fits = float(_means(fit[np.arange(len(path)), path][:, None], weight_labelled)[0])
+    enough = np.count_nonzero(weight == 1) >= MIN_CONTRAST_SLICES
+    if enough and max(fits, gradient[how]) < MIN_CONTRAST * by_chance:
+        return [Misfit(*span, "nowhere", 0, fits / here)]
+    if gradient[how] > MIN_GAIN_WHOLE * fits and spread[how] < MAX_SPREAD * spread["here"]:
         return [Misfit(*span, how, 0, float(gradient[how]) / here)]
-    if np.count_nonzero(weight == 1) >= MIN_PEAK_SLICES and peak < MIN_PEAK * float(np.median(profile)):
-        return [Misfit(*span, "nowhere", 0, peak / here)]
-    return []
+    return _shifted(fit, path, labelled)
 
 
-def _shifted(fit: np.ndarray, weight: np.ndarray, labelled: np.ndarray) -> list[Misfit]:
+def _shifted(fit: np.ndarray, path: np.ndarray, labelled: np.ndarray) -> list[Misfit]:
     """Stretches of masks that fit other slices."""
-    path = _best_path(fit / np.nanmax(fit, axis=1).mean() * weight[:, None])
     edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
     found = []
     for first, end in pairwise(edges):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.alignment import MAX_SHIFT, Misfit
+from chaos_seg.data.alignment import MAX_SHIFT, MIRRORED, Misfit
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader
 from chaos_seg.data.measures import FAT_HU, Measures, measured
 from chaos_seg.data.store import Volume
@@ -332,11 +332,12 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
         yield "error", "no_liver", f"all {n} masks are empty; restore them or take this patient out."
         return
     mean, std = alignment.liver_hu
-    rescaled = not LIVER_HU[0] <= mean <= LIVER_HU[1]
+    # Masks that lie elsewhere are dark for the lung and the air under some of them, and then their HU spread widely.
+    rescaled = mean > LIVER_HU[1] or (mean < LIVER_HU[0] and std <= LIVER_HU_STD)
     misfits = [] if rescaled else alignment.misfits  # measured between LEVELS_HU, which then mean nothing
     for misfit in misfits:
         yield "error", *_misfit(misfit, n)
-    if rescaled or (std > LIVER_HU_STD and not misfits):
+    if rescaled or (not misfits and (mean < LIVER_HU[0] or std > LIVER_HU_STD)):
         yield (
             "error",
             "implausible_liver_hu",
@@ -388,7 +389,8 @@ def _masks(volume: Volume, measures: Measures) -> Iterator[tuple[str, str, str]]
             "mask_encodings",
             f"masks are encoded in several ways ({found}); look whether they are of one source.",
         )
-    if measures.liver_side is not None and measures.liver_side > 0.05:
+    elsewhere = any(misfit.how in MIRRORED or misfit.how == "nowhere" for misfit in misfits)
+    if measures.liver_side is not None and measures.liver_side > 0.05 and not elsewhere:
         yield (
             "error",
             "liver_on_the_left",
@@ -414,8 +416,8 @@ def _misfit(misfit: Misfit, n: int) -> tuple[str, str]:
     if misfit.how == "nowhere":
         return (
             "masks_fit_nowhere",
-            f"{masks} fit no slice within {MAX_SHIFT}: the image gradient along their border has no peak; the masks of "
-            "another patient, or shifted by more: restore them.",
+            f"{masks} fit no slice within {MAX_SHIFT}, nor reversed or mirrored: the image gradient along their border "
+            "is as weak as by chance; the masks of another patient, or shifted by more: restore them.",
         )
     if misfit.how == "shifted":
         where = f"{abs(misfit.shift)} slice{'s' * (abs(misfit.shift) > 1)} {'later' if misfit.shift > 0 else 'earlier'}"

@@ -12,7 +12,7 @@ from chaos_seg.data.alignment import Alignment, Misfit, align
 from chaos_seg.data.store import Volume
 from chaos_seg.files import read_json, write_json
 
-VERSION = 3  # raise when the measures change
+VERSION = 4  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
 PADDING_HU = -1100  # below it is what the scanner did not measure

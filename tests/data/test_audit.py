@@ -83,6 +83,13 @@ def masks_reversed(dicoms: Files, masks: Files) -> None:
     write(masks, read(masks)[::-1])
 
 
+def masks_reversed_into_the_lung(dicoms: Files, masks: Files) -> None:
+    """A scan that ends with the liver, so that the reversed masks are dark under all but a few."""
+    for path in dicoms[15:] + masks[15:]:
+        path.unlink()
+    write(masks[:15], read(masks[:15])[::-1])
+
+
 def masks_shifted(dicoms: Files, masks: Files) -> None:
     values = read(masks)
     write(masks, [np.zeros_like(values[0])] * 2 + values[:-2])
@@ -116,6 +123,10 @@ def masks_all_blank(dicoms: Files, masks: Files) -> None:
 
 def masks_mirrored(dicoms: Files, masks: Files) -> None:
     write(masks, [value[::-1] for value in read(masks)])
+
+
+def masks_mirrored_left_right(dicoms: Files, masks: Files) -> None:
+    write(masks, [value[:, ::-1] for value in read(masks)])
 
 
 def masks_transposed(dicoms: Files, masks: Files) -> None:
@@ -266,6 +277,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
     ("fault", "expected", "said"),
     [
         (masks_reversed, {"masks_reversed"}, "fit the slices in reverse order"),
+        (masks_reversed_into_the_lung, {"masks_reversed", "liver_cut_off"}, "fit the slices in reverse order"),
         (masks_shifted, {"masks_shifted"}, "fit 2 slices earlier"),
         (mask_dropped, {"masks_shifted"}, "masks 10 to"),
         (mask_doubled, {"masks_shifted", "mask_doubled"}, "fit 1 slice earlier"),
@@ -274,6 +286,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (last_mask_blank, {"mask_missing"}, "slice 15 of 24 has an empty mask, but"),
         (masks_all_blank, {"no_liver"}, "all 24 masks are empty"),
         (masks_mirrored, {"mask_mirrored"}, "rows mirrored"),
+        (masks_mirrored_left_right, {"mask_mirrored"}, "columns mirrored"),
         (masks_transposed, {"mask_mirrored"}, "fit when they are transposed ("),
         (mask_smoothed, {"mask_not_binary"}, "expected a mask of 0 and one other value"),
         (
@@ -439,9 +452,9 @@ def test_mirrored_masks_are_told_how_to_fit(drawn: tuple[list[np.ndarray], list[
     assert misfit.how == how
 
 
-def test_masks_of_another_scan_fit_nowhere(drawn: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
-    y, x = np.mgrid[:160, :160]
-    others = [((y - 82) ** 2 + (x - 70) ** 2 < (20 + k) ** 2).astype(np.uint8) for k in range(40)]
+@pytest.mark.parametrize("seed", [6, 7, 8])
+def test_masks_of_another_scan_fit_nowhere(drawn: tuple[list[np.ndarray], list[np.ndarray]], seed: int) -> None:
+    others = [liver.astype(np.uint8) for _, liver in render(np.random.default_rng(seed), 40, 160)]
     (misfit,) = align(drawn[0], others).misfits
     assert misfit.how == "nowhere"
 
