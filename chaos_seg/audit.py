@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from chaos_seg.config import CONF_DIR, AuditConfig, DataConfig, checked, plain_errors
-from chaos_seg.data.audit import LEVELS, Finding, audit, facts
+from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import decode, fingerprint
 from chaos_seg.errors import UserError
@@ -79,8 +79,7 @@ def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     if result["not_decoded"]:
         lines.append(f"Not decoded: {', '.join(result['not_decoded'])}")
-    counts = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in result["counts"].items())
-    title = f"{result['root']}: {result['patients']} patients, {result['slices']} slices, {counts}"
+    title = f"{result['root']}: {result['patients']} patients, {result['slices']} slices, {counted(result['counts'])}"
     if result["synthetic"]:
         title += ", SYNTHETIC phantom"
     found = [f"{finding.level:<7}  {finding.code}, patient {finding.patient}: {finding.text}" for finding in findings]

@@ -56,7 +56,9 @@ class SliceHeader:
     slope: float  # RescaleSlope
     hu_min: int  # before clipping to HU_RANGE
     hu_max: int
+    uid: str  # hash of SOPInstanceUID, or of the one in the file's meta information; "" without, as below
     series: str  # hash of SeriesInstanceUID
+    frame: str  # hash of FrameOfReferenceUID
     study: str  # hash of StudyInstanceUID, which may tell a date
     person: str  # hash of PatientID
     transfer_syntax: str
@@ -199,7 +201,9 @@ def _header(dataset: pydicom.Dataset, extremes: tuple[int, int], content: str) -
         slope=float(dataset.RescaleSlope),
         hu_min=extremes[0],
         hu_max=extremes[1],
+        uid=_hash(dataset.get("SOPInstanceUID") or dataset.file_meta.get("MediaStorageSOPInstanceUID")),
         series=_hash(dataset.get("SeriesInstanceUID")),
+        frame=_hash(dataset.get("FrameOfReferenceUID")),
         study=_hash(dataset.get("StudyInstanceUID")),
         person=_hash(dataset.get("PatientID")),
         transfer_syntax=dataset.file_meta.TransferSyntaxUID.name,

@@ -15,6 +15,7 @@ from chaos_seg.files import read_json, write_json
 VERSION = 4  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
+BONE_HU = 240
 PADDING_HU = -1100  # below it is what the scanner did not measure
 
 
@@ -26,6 +27,7 @@ class Measures:
     pixels: list[str]  # a hash of each slice's HU; "" when all its pixels are the same
     order_ratio: list[float]  # of each slice: how much nearer its neighbours would be were it exchanged or elsewhere
     cold_share: float  # of pixels below FAT_HU
+    bright_rim: float  # share of the outermost pixels above BONE_HU
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
@@ -63,7 +65,7 @@ def _number(kept: float | None) -> float:
 def _measure(volume: Volume) -> Measures:
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
-    pixels, small, cold = [], [], 0
+    pixels, small, cold, bright = [], [], 0, []
     sides: list[tuple[float, float]] = []
     masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
     for rank in range(volume.slices):
@@ -71,6 +73,7 @@ def _measure(volume: Volume) -> Measures:
         pixels.append("" if hu.min() == hu.max() else hashlib.sha256(hu.data).hexdigest()[:32])
         small.append(cv2.resize(np.clip(hu, -200, 250).astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA))
         cold += int(np.count_nonzero((hu < FAT_HU) & (hu >= PADDING_HU)))
+        bright.append(np.mean(np.concatenate([hu[[0, -1]].ravel(), hu[:, [0, -1]].ravel()]) > BONE_HU))
         bins = np.clip((hu.astype(np.int32) - HISTOGRAM_HU[0]) // HISTOGRAM_HU[2], 0, len(under) - 1)
         everywhere = np.bincount(bins.ravel(), minlength=len(under))
         liver = masks[rank] > 0 if masks else np.zeros(hu.shape, bool)
@@ -87,6 +90,7 @@ def _measure(volume: Volume) -> Measures:
         pixels=pixels,
         order_ratio=_order_ratio(small, [not digest for digest in pixels]),
         cold_share=cold / int(np.prod(volume.meta.shape)),
+        bright_rim=round(float(np.mean(bright)), 3),
         liver_side=liver_side,
         bone_side=bone_side,
         histogram_under=under.tolist(),
@@ -102,7 +106,7 @@ def _sides(hu: np.ndarray, liver: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     columns = np.flatnonzero(body.any(axis=0))
     width = columns[-1] - columns[0] + 1
-    bone = body & (hu > 240)
+    bone = body & (hu > BONE_HU)
     across = (_centre(liver, 1) - _centre(body, 1)) / width if liver.any() else float("nan")
     down = (_centre(bone, 0) - _centre(body, 0)) / width if np.count_nonzero(bone) > 0.001 * bone.size else float("nan")
     return across, down

@@ -29,7 +29,7 @@ from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
 from chaos_seg.parallel import in_parallel
 
-FORMAT = 3  # raise when the arrays or the JSON beside them change their meaning
+FORMAT = 4  # raise when the arrays or the JSON beside them change their meaning
 HEADER_BYTES = 128  # of the .npy files; numpy pads to a multiple of 64
 
 

@@ -170,6 +170,32 @@ def series_mixed(dicoms: Files, masks: Files) -> None:
     edit(dicoms[:5], SeriesInstanceUID=generate_uid(entropy_srcs=["another"]))
 
 
+def studies_mixed(dicoms: Files, masks: Files) -> None:
+    edit(dicoms[::2], StudyInstanceUID=generate_uid(entropy_srcs=["another"]))
+
+
+def frames_mixed(dicoms: Files, masks: Files) -> None:
+    edit(dicoms[:5], FrameOfReferenceUID=generate_uid(entropy_srcs=["one"]))
+    edit(dicoms[5:], FrameOfReferenceUID=generate_uid(entropy_srcs=["another"]))
+
+
+def patients_mixed(dicoms: Files, masks: Files) -> None:
+    """With the UIDs of their own that another patient's slices bring along."""
+    uids = {f"{level}InstanceUID": generate_uid(entropy_srcs=[level]) for level in ("Study", "Series")}
+    edit(dicoms[12:], PatientID="another", **uids)
+
+
+def uid_repeated(dicoms: Files, masks: Files) -> None:
+    edit([dicoms[7], dicoms[15]], SOPInstanceUID=pydicom.dcmread(dicoms[2]).SOPInstanceUID)
+
+
+def uids_empty(dicoms: Files, masks: Files) -> None:
+    for path in dicoms:
+        dataset = pydicom.dcmread(path)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = ""
+        dataset.save_as(path)
+
+
 def sizes_mixed(dicoms: Files, masks: Files) -> None:
     edit([dicoms[3]], Rows=64, PixelData=bytes(64 * 128 * 2))
 
@@ -198,6 +224,49 @@ def orientation_varies(dicoms: Files, masks: Files) -> None:
 
 def positions_lost(dicoms: Files, masks: Files) -> None:
     edit(dicoms, ImagePositionPatient=[-185, -185, 0])
+
+
+def shifted_sideways(dicoms: Files, masks: Files) -> None:
+    for k, path in enumerate(dicoms[12:], 12):
+        edit([path], ImagePositionPatient=[-155, -185, -10.0 * k])
+
+
+def tilted_by_position(dicoms: Files, masks: Files) -> None:
+    for k, path in enumerate(dicoms):
+        edit([path], ImagePositionPatient=[-185, round(-185 + 10 * k * np.tan(np.radians(10)), 1), -10.0 * k])
+
+
+def tilted_by_orientation(dicoms: Files, masks: Files) -> None:
+    """As a scanner writes it: the slices lean, the table moves straight on."""
+    lean = np.radians(25)
+    edit(dicoms, ImageOrientationPatient=[1, 0, 0, 0, round(np.cos(lean), 6), round(np.sin(lean), 6)])
+    for k, path in enumerate(dicoms):
+        edit([path], SliceLocation=10.0 * k, SpacingBetweenSlices=10.0)
+
+
+def tilted_and_shifted(dicoms: Files, masks: Files) -> None:
+    tilted_by_orientation(dicoms, masks)
+    for path in dicoms[12:]:
+        x, y, z = pydicom.dcmread(path).ImagePositionPatient
+        edit([path], ImagePositionPatient=[x + 30, y, z])
+
+
+def oblique(dicoms: Files, masks: Files) -> None:
+    lean = np.radians(10)
+    edit(dicoms, ImageOrientationPatient=[1, 0, 0, 0, round(np.cos(lean), 6), round(np.sin(lean), 6)])
+    for k, path in enumerate(dicoms):
+        edit([path], ImagePositionPatient=[-185, 10 * k * round(np.sin(lean), 6), -10 * k * round(np.cos(lean), 6)])
+
+
+def padding_bright(dicoms: Files, masks: Files) -> None:
+    """-2000 in unsigned pixels, beyond the circle that the scanner measures."""
+    y, x = np.mgrid[-63.5:64, -63.5:64]
+    for path in dicoms:
+        dataset = pydicom.dcmread(path)
+        stored = dataset.pixel_array.copy()
+        stored[y**2 + x**2 > 64**2] = 63536
+        dataset.PixelData = stored.tobytes()
+        dataset.save_as(path)
 
 
 def rescale_varies(dicoms: Files, masks: Files) -> None:
@@ -282,7 +351,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (mask_dropped, {"masks_shifted"}, "masks 10 to"),
         (mask_doubled, {"masks_shifted", "mask_doubled"}, "fit 1 slice earlier"),
         (mask_lost, {"masks_unpaired"}, "without number 7"),
-        (mask_blank, {"mask_missing"}, "slice 13 of 24 have an empty mask"),
+        (mask_blank, {"mask_missing"}, "empty masks between slices with liver, at slice 13 of 24"),
         (last_mask_blank, {"mask_missing"}, "slice 15 of 24 has an empty mask, but"),
         (masks_all_blank, {"no_liver"}, "all 24 masks are empty"),
         (masks_mirrored, {"mask_mirrored"}, "rows mirrored"),
@@ -299,6 +368,11 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (slices_swapped, {"slice_out_of_order"}, "found 10.00 mm from slice 11 to 12"),
         (pixels_swapped, {"slice_swapped"}, "in another order"),
         (series_mixed, {"mixed_series"}, "found 2 with 5 and 19 slices, the fewer at slices 1 to 5 of 24"),
+        (studies_mixed, {"mixed_studies"}, "expected one StudyInstanceUID, found 2 with 12 and 12 slices"),
+        (frames_mixed, {"mixed_frames"}, "found 2 with 5 and 19 slices, the fewer at slices 1 to 5 of 24"),
+        (patients_mixed, {"mixed_patients", "identity"}, "two patients lie in one folder"),
+        (uid_repeated, {"uids_not_unique"}, "found 1 on 3 slices: slices 3, 8, 16 of 24"),
+        (uids_empty, {"uids_not_unique"}, "found 1 on 24 slices (empty or missing): slices 1 to 24 of 24"),
         (sizes_mixed, {"mixed_sizes"}, "expected 128 x 128 pixels"),
         (thickness_for_spacing, {"thickness_taken_for_spacing"}, "SpacingBetweenSlices says 16.00 mm"),
         (positions_from_thickness, {"thickness_taken_for_spacing"}, "SliceLocation says 10.00 mm"),
@@ -306,6 +380,16 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (spacing_varies, {"spacing_varies"}, "expected one PixelSpacing, found (2.891, 2.891) and (2, 2) mm"),
         (orientation_varies, {"orientation_varies"}, "found another at slices 16 to 18 of 24"),
         (positions_lost, {"positions_lost"}, "found all 24 within 0.00 mm"),
+        (shifted_sideways, {"shifted_sideways"}, "jump 30.0 mm to the side from slice 12 to 13 of"),
+        (tilted_by_position, {"gantry_tilt"}, "by 10.0 degrees"),
+        (tilted_by_orientation, {"gantry_tilt"}, "by 25.0 degrees"),
+        (
+            tilted_and_shifted,
+            {"gantry_tilt", "shifted_sideways"},
+            "jump 30.0 mm to the side from slice 12 to 13 of",
+        ),
+        (oblique, {"oblique"}, "CHAOS has axial ones"),
+        (padding_bright, {"bright_padding"}, "88 % of the pictures' outermost pixels"),
         (rescale_varies, {"rescale_varies"}, "the rarer at slices 1 to 2 of 24"),
         (slice_blank, {"blank_slice"}, "slice 1 of 24: all pixels are the same"),
         (orientation_mirrored, {"orientation_mirrored"}, "(1, 0, 0, 0, -1, 0)"),

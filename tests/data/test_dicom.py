@@ -69,6 +69,16 @@ def test_signed_pixels_with_padding(dataset: pydicom.Dataset, tmp_path: Path) ->
     assert read_slice(save(dataset, tmp_path / "a.dcm"))[1].tolist() == [[-2048, -1000, 0], [60, -1, 1400]]
 
 
+def test_an_empty_instance_uid_is_taken_from_the_meta_information(dataset: pydicom.Dataset, tmp_path: Path) -> None:
+    whole = read_slice(save(dataset, tmp_path / "a.dcm"))[0].uid
+    dataset.SOPInstanceUID = ""
+    dataset.save_as(tmp_path / "b.dcm")
+    assert read_slice(tmp_path / "b.dcm")[0].uid == whole != ""
+    dataset.file_meta.MediaStorageSOPInstanceUID = ""
+    dataset.save_as(tmp_path / "c.dcm")
+    assert read_slice(tmp_path / "c.dcm")[0].uid == ""
+
+
 def test_compressed_transfer_syntax(dataset: pydicom.Dataset, tmp_path: Path) -> None:
     plain = read_slice(save(dataset, tmp_path / "a.dcm"))[1]
     dataset.compress(RLELossless)

@@ -1,0 +1,46 @@
+"""What a reader wants to know of a patient: sizes, spacing, HU and volume."""
+
+from typing import Any
+
+import numpy as np
+
+from chaos_seg.data.measures import Measures
+from chaos_seg.data.store import Volume
+
+
+def facts(volume: Volume, measures: Measures) -> dict[str, Any]:
+    """A patient's row of the table, the page and audit.json."""
+    meta, headers = volume.meta, volume.headers()
+    steps = np.abs(np.diff(meta.z_mm))
+    liver = meta.liver_pixels
+    mean, std = (measures.alignment.liver_hu if measures.alignment else None) or (None, None)
+    return {
+        "patient": volume.patient,
+        "slices": volume.slices,
+        "rows": meta.shape[1],
+        "columns": meta.shape[2],
+        "pixel_spacing_mm": list(meta.spacing_mm[1:]),
+        "z_step_mm": meta.spacing_mm[0],
+        "z_largest_step_mm": float(steps.max()) if len(steps) else None,
+        "z_along_file_names": "descends" if meta.z_mm[-1] < meta.z_mm[0] else "ascends",
+        "slice_thickness_mm": meta.slice_thickness_mm,
+        "intercepts": meta.intercepts,
+        "hu_min": min(header.hu_min for header in headers),
+        "hu_max": max(header.hu_max for header in headers),
+        "transfer_syntaxes": sorted({header.transfer_syntax for header in headers}),
+        "mask_encodings": meta.mask_encodings,
+        "slices_with_liver": None if liver is None else int(np.count_nonzero(liver)),
+        "liver_ml": liver_ml(volume),
+        "liver_hu_mean": mean,
+        "liver_hu_std": std,
+        "synthetic": meta.synthetic,
+        "content": meta.key,
+    }
+
+
+def liver_ml(volume: Volume, step_mm: float | None = None) -> float | None:
+    """Volume of the mask in ml, with another step between slices when one is given; None without masks."""
+    if volume.meta.liver_pixels is None:
+        return None
+    z, y, x = volume.meta.spacing_mm
+    return sum(volume.meta.liver_pixels) * (z if step_mm is None else step_mm) * y * x / 1000
