@@ -20,7 +20,7 @@ from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
 from chaos_seg.data.appearance import Fingerprint, TrainingRange
-from chaos_seg.data.audit import refuse_errors
+from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
@@ -68,7 +68,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         **asdict(config.transform),
     )
     datamodule.prepare()
-    audit = refuse_errors(datamodule.volumes, split.sides) if config.data.audit else "off"
+    audit = refuse_errors(datamodule.volumes, split.sides) if config.data.audit else {}
     segmenter = Segmenter(
         model=asdict(config.model),
         loss=config.loss,
@@ -122,7 +122,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
                 "root": config.data.root,
                 "fingerprint": data_fingerprint,
                 "patients": len(volumes),
-                "audit": audit,
+                "audit": audit if config.data.audit else "off",
             },
             synthetic=any(volume.meta.synthetic for volume in volumes),
         )
@@ -137,6 +137,8 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
             _device_name(trainer.strategy.root_device),
             run,
         )
+        if "warning" in audit:
+            log.info("The audit has %s: python -m chaos_seg.audit data.root=%s", counted(audit), config.data.root)
     with logging_redirect_tqdm():
         trainer.fit(segmenter, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:

@@ -18,7 +18,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from chaos_seg.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.config import TrainConfig
-from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.store import open_volumes
@@ -392,6 +391,21 @@ def test_a_patient_on_both_sides_under_another_name_is_a_leak(configure: Configu
     shutil.copytree(ct / "1", ct / "4")
     with pytest.raises(UserError, match=r"leak.* 1, 4"):
         train(configure(f"data.root={tree}"), tmp_path / "run")
+
+
+def test_warnings_of_the_audit_are_counted_at_the_start(
+    configure: Configure, tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for patient in "23":
+        path = next((tree / "Train_Sets" / "CT" / patient / "DICOM_anon").iterdir())
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName = "Muster^Erika"
+        dataset.save_as(path)
+    with caplog.at_level("INFO"):
+        train(configure(f"data.root={tree}", "epochs=1"), tmp_path / "run")
+    counts = json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["audit"]
+    said = f"The audit has 2 warnings, {counts['note']} notes: python -m chaos_seg.audit data.root={tree.resolve()}"
+    assert counts["warning"] == 2 and counts["note"] > 1 and said in caplog.messages
 
 
 def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:

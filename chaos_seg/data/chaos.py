@@ -76,19 +76,21 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
 
 
 def labelled_patients(root: Path, patients: Sequence[str]) -> tuple[list[PatientFolder], list[UserError]]:
-    """The folders of `patients`, in that order, and a fault for each one that is not there or has no masks."""
+    """The folders of `patients`, in that order, and faults: those that are not there, and each without masks."""
     found = find_patients(root)
     folders: list[PatientFolder] = []
     faults: list[UserError] = []
-    for patient in patients:
-        if patient not in found:
-            faults.append(
-                UserError(
-                    f"{root}: the split names patient {patient}, but the tree has {', '.join(found)}; choose another "
-                    "data/split or complete the tree."
-                )
+    absent = [patient for patient in patients if patient not in found]
+    if absent:
+        faults.append(
+            UserError(
+                f"{root}: the split names patient{'s' * (len(absent) > 1)} {', '.join(absent)}, but the tree has "
+                f"{', '.join(found)}; complete the tree, or divide what is there with data/split=seeded or "
+                "data/split=kfold."
             )
-        elif found[patient].mask_dir is None:
+        )
+    for patient in (patient for patient in patients if patient in found):
+        if found[patient].mask_dir is None:
             faults.append(
                 UserError(
                     f"{found[patient].dicom_dir.parent}: expected a folder Ground with masks, found none; take patient "

@@ -96,6 +96,9 @@ def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
     folders, faults = labelled_patients(tree, ["4", "1", "8", "2"])
     assert [folder.patient for folder in folders] == ["4", "1"] and len(faults) == 2
     assert "the split names patient 8, but the tree has 1, 2, 3, 4" in str(faults[0])
+    _, (fault,) = labelled_patients(tree, ["30", "4", "28", "24"])
+    assert "the split names patients 30, 28, 24, but the tree has 1, 2, 3, 4; " in str(fault)
+    assert "data/split=seeded or data/split=kfold" in str(fault)
     assert "2: expected a folder Ground with masks, found none" in str(faults[1])
     shutil.copytree(tree / "Train_Sets" / "CT" / "1", tree / "Test_Sets" / "CT" / "1")
     with pytest.raises(UserError, match="patient 1 is also in"):
