@@ -15,7 +15,8 @@ TRAIN = """
 import sys
 from pathlib import Path
 from hydra import compose, initialize_config_dir
-from chaos_seg.config import CONF_DIR, TrainConfig, checked
+from chaos_seg.command_line import CONF_DIR
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.train import train
 run, *overrides = sys.argv[1:]
 with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

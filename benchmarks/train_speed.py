@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from chaos_seg.config import CONF_DIR, TrainConfig, checked
+from chaos_seg.command_line import CONF_DIR
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.store import open_volumes

@@ -1,5 +1,10 @@
 """Audit a CHAOS tree, on the terminal, as JSON and as a page: python -m chaos_seg.audit data.root=/path/to/CHAOS"""
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("audit")  # before the imports that take seconds
+
 import logging
 import sys
 from collections import Counter
@@ -8,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from chaos_seg.config import CONF_DIR, AuditConfig, DataConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import AuditConfig, DataConfig, checked
 from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import decode, fingerprint
@@ -86,8 +91,7 @@ def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings:
     return "\n".join([title, f"Fingerprint {result['fingerprint'][:16]}", "", *lines, *([""] if found else []), *found])
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="audit")
-@plain_errors
+@hydra_command("audit")
 def main(cfg: DictConfig) -> None:
     config = checked(AuditConfig, cfg)
     if audit_tree(config.data, Path(HydraConfig.get().runtime.output_dir)):

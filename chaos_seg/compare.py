@@ -1,8 +1,14 @@
 """Set finished runs side by side: python -m chaos_seg.compare outputs/demo/<time>/*/"""
 
 import argparse
-import textwrap
 from pathlib import Path
+
+parser = argparse.ArgumentParser(prog="python -m chaos_seg.compare", description="Set finished runs side by side.")
+parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+if __name__ == "__main__":
+    parser.parse_args()  # answers --help before the imports that take seconds
+
+import textwrap
 
 from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.reporting.comparison import SYNTHETIC, TWO_DICES, means_table, pairs_table, published_table
@@ -30,8 +36,6 @@ def compare(folders: list[Path]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaos_seg.compare", description="Set finished runs side by side.")
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     given = parser.parse_args()
     with one_sentence():
         print(compare(given.runs))

@@ -1,33 +1,23 @@
 """The schema of the configuration, which has its defaults in conf/ and nowhere else."""
 
-import functools
-import logging
-import sys
-import warnings
-from collections.abc import Callable
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning as L
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
-from hydra.types import RunMode
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from chaos_seg.command_line import escaped
 from chaos_seg.data.archive import Archive
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.splits import SIDES, Split, k_fold_split, seeded_split
-from chaos_seg.errors import UserError, unusable_file
+from chaos_seg.errors import UserError
 
-log = logging.getLogger(__name__)
 C = TypeVar("C")
-
-_HERE = Path(__file__).resolve().parent
-CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())  # wheel, checkout
 
 
 @dataclass
@@ -291,12 +281,13 @@ class PredictConfig:
         """The paths of the models."""
         given = [self.ckpt] if isinstance(self.ckpt, str) else list(self.ckpt or [])
         _expect(bool(given) and all(isinstance(path, str) for path in given), "ckpt", self.ckpt, "a path or a list")
-        found = [self._matching(Path(path)) if "*" in path else [path] for path in given]
+        found = [[path] if "*" not in path or Path(path).exists() else self._matching(path) for path in given]
         _expect(all(found), "ckpt", self.ckpt, "checkpoints, found none")
         return [path for paths in found for path in paths]
 
     @staticmethod
-    def _matching(pattern: Path) -> list[str]:
+    def _matching(path: str) -> list[str]:
+        pattern = Path(re.sub(r"[?\[]", r"[\g<0>]", path))  # * alone is a wildcard
         return sorted(str(path) for path in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
 
 
@@ -338,28 +329,17 @@ def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
     return result
 
 
-def plain_errors(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """For a Hydra job: a UserError or a full disk ends it with its sentence and exit code 1, without a traceback."""
+def as_yaml(config: TrainConfig) -> str:
+    """The settings as text that OmegaConf reads back as they are, without an interpolation in any path."""
 
-    @functools.wraps(task)
-    def job(cfg: DictConfig) -> None:
-        warnings.filterwarnings("ignore", ".*(does not have many workers|treespec, LeafSpec|exists and is not empty).*")
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        try:
-            task(cfg)
-        except Exception as error:
-            shown: Exception | None = error
-            if isinstance(error, OSError):
-                shown = unusable_file(error)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then shows the first error
-                log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
-                if isinstance(shown, UserError):
-                    raise CompactHydraException(str(shown)) from None
-            elif isinstance(shown, UserError):
-                sys.exit(str(shown))
-            raise
+    def literal(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: literal(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [literal(inner) for inner in value]
+        return escaped(value) if isinstance(value, str) else value
 
-    return job
+    return OmegaConf.to_yaml(literal(asdict(config)))
 
 
 def _run_dir(ckpt_path: str | None, fresh: str) -> str:

@@ -3,6 +3,11 @@
 python -m chaos_seg.evaluate run=outputs/paper/<run>
 """
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("evaluate")  # before the imports that take seconds
+
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -20,7 +24,8 @@ from torch.utils.data import DataLoader
 
 from chaos_seg.callbacks import ProgressBar
 from chaos_seg.checkpoints import load_segmenter
-from chaos_seg.config import CONF_DIR, EvaluateConfig, TrainConfig, TrainerConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import EvaluateConfig, TrainConfig, TrainerConfig, checked
 from chaos_seg.data.datamodule import worker_count
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.splits import SIDES, Split
@@ -241,8 +246,7 @@ def trained_config(run: Path, root: str | None, store: str | None) -> TrainConfi
     return trained
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="evaluate")
-@plain_errors
+@hydra_command("evaluate")
 def main(cfg: DictConfig) -> None:
     config = checked(EvaluateConfig, cfg)
     run = Path(config.run)

@@ -4,10 +4,17 @@ The file runs without this package: how to make its input and read its output st
 """
 
 import argparse
+from pathlib import Path
+
+parser = argparse.ArgumentParser(prog="python -m chaos_seg.export", description="A trained model as ONNX.")
+parser.add_argument("checkpoint", type=Path, help="one of a run's checkpoints/*.ckpt")
+parser.add_argument("--output", type=Path, help="file to write (default: beside the checkpoint, <name>.onnx)")
+if __name__ == "__main__":
+    parser.parse_args()  # answers --help before the imports that take seconds
+
 import tempfile
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,9 +165,6 @@ def _check_masks(model: bytes, segmenter: Segmenter) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaos_seg.export", description="A trained model as ONNX.")
-    parser.add_argument("checkpoint", type=Path, help="one of a run's checkpoints/*.ckpt")
-    parser.add_argument("--output", type=Path, help="file to write (default: beside the checkpoint, <name>.onnx)")
     given = parser.parse_args()
     output = given.output or given.checkpoint.parent / f"{given.checkpoint.stem}.onnx"
     with one_sentence():

@@ -2,6 +2,7 @@
 
 import fcntl
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -44,9 +45,10 @@ def recorded_run(folder: Path, resume: bool) -> Iterator[Callable[..., None]]:
         except OSError:
             raise UserError(f"{folder}: another process is training in this folder; wait for it.") from None
         if not resume and (folder / "config.yaml").exists():
+            last = folder / "checkpoints" / "last.ckpt"
             raise UserError(
                 f"{folder}: expected a new folder, found a run in it; resume it with "
-                f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'} or choose another "
+                f"{shlex.quote(f'ckpt_path={last}')} or choose another "
                 "hydra.run.dir (of a sweep: hydra.sweep.dir)."
             )
         earlier = read_json(path) if resume and path.exists() else {}

@@ -1,24 +1,11 @@
 """Patient ids of the command line as they are typed; in Hydra's grammar 1_000 is the number 1000, true no text."""
 
-import functools
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 _SPLIT = re.compile(r"\+{0,2}data\.split\.(train|val|test)=")
 _LIST = re.compile(r"\[([^\[\]]*)\]")
 _ELEMENT = re.compile(r"""'[^']*'|"[^"]*"|[^,'"]+""")
-
-
-def ids_as_typed(start: Callable[[], None]) -> Callable[[], None]:
-    """Decorator for the start of a command that takes data.split: sys.argv with its patient ids in quotes."""
-
-    @functools.wraps(start)
-    def main() -> None:
-        sys.argv[1:] = quoted_ids(sys.argv[1:])
-        start()
-
-    return main
 
 
 def quoted_ids(arguments: Sequence[str]) -> list[str]:

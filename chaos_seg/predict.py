@@ -3,6 +3,11 @@
 python -m chaos_seg.predict ckpt=outputs/paper/<run>/checkpoints/best.ckpt input=FOLDER output=FOLDER
 """
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("predict")  # before the imports that take seconds
+
 import fcntl
 import hashlib
 import logging
@@ -16,13 +21,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from chaos_seg.checkpoints import load_segmenter
-from chaos_seg.config import CONF_DIR, PredictConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.appearance import Fingerprint, FingerprintCounts, TrainingRange, unlike_training
 from chaos_seg.data.scan import Axial, Scan
 from chaos_seg.data.scans import FoundScan, Search, choose, find_scans
@@ -283,8 +288,7 @@ def held(output: Path) -> Iterator[None]:
                 output.rmdir()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="predict")
-@plain_errors
+@hydra_command("predict")
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
     expect_packages(config.formats or ())

@@ -1,17 +1,23 @@
 """From nothing, or from the zips, to audited and decoded data: python -m chaos_seg.prepare data.root=/path/to/CHAOS"""
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("prepare")  # before the imports that take seconds
+
 import logging
+import shlex
 import sys
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.audit import audit_tree
-from chaos_seg.config import CONF_DIR, PrepareConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import PrepareConfig, checked
 from chaos_seg.data.archive import download, unpack, unpacked
 from chaos_seg.errors import UserError
 
@@ -43,7 +49,7 @@ def prepare(config: PrepareConfig, folder: Path) -> int:
     errors = audit_tree(config.data, folder)
     if not errors:
         place = "data=phantom" if config.data.phantom is not None else f"data.root={config.data.root}"
-        log.info("Ready: python -m chaos_seg.train %s", place)
+        log.info("Ready: python -m chaos_seg.train %s", shlex.quote(place))
     return errors
 
 
@@ -65,8 +71,7 @@ def _fill(root: Path, config: PrepareConfig) -> None:
         log.info("%s: %d CT patients in %s.", path.name, len(patients), root)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="prepare")
-@plain_errors
+@hydra_command("prepare")
 def main(cfg: DictConfig) -> None:
     config = checked(PrepareConfig, cfg)
     with logging_redirect_tqdm():

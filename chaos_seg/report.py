@@ -6,6 +6,13 @@ Writes <study>/report/report.html, one page that needs nothing else, and tables/
 import argparse
 from pathlib import Path
 
+parser = argparse.ArgumentParser(prog="python -m chaos_seg.report", description="The report of a study.")
+parser.add_argument("study", type=Path, help="folder with the run folders of a study or a sweep")
+parser.add_argument("--output", type=Path, help="folder of report.html and tables/ (default: STUDY/report)")
+if __name__ == "__main__":
+    parser.parse_args()  # answers --help before the imports that take seconds
+
+
 from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.files import write_bytes
 from chaos_seg.reporting.report_page import report
@@ -31,9 +38,6 @@ def write_report(study: Path, output: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaos_seg.report", description="The report of a study.")
-    parser.add_argument("study", type=Path, help="folder with the run folders of a study or a sweep")
-    parser.add_argument("--output", type=Path, help="folder of report.html and tables/ (default: STUDY/report)")
     given = parser.parse_args()
     with one_sentence():
         print(f"Report: {write_report(given.study, given.output or given.study / 'report')}")

@@ -1,16 +1,21 @@
 """Several experiments as one study that can be stopped and started again: python -m chaos_seg.study study=demo"""
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("study")  # before the imports that take seconds
+
+import shlex
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.store import fingerprint, open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
-from chaos_seg.patient_ids import ids_as_typed
 from chaos_seg.reporting.study_view import StudyProgress, status, study_table
 from chaos_seg.train import expect_same, train
 
@@ -37,9 +42,7 @@ def run_once(config: TrainConfig, run: Path) -> None:
     train(config, run)
 
 
-@ids_as_typed
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="study")
-@plain_errors
+@hydra_command("study")
 def _job(cfg: DictConfig) -> None:
     run = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -57,8 +60,8 @@ def main() -> None:
     try:
         _job()
     finally:  # also when a run failed, which Hydra reports by then
-        if (study := StudyProgress.study) is not None:
-            print(f"\n{study_table(study)}\n\nIts report: python -m chaos_seg.report {study}")
+        if (study := StudyProgress.study) is not None and (table := study_table(study)):
+            print(f"\n{table}\n\nIts report: python -m chaos_seg.report {shlex.quote(str(study))}")
 
 
 if __name__ == "__main__":

@@ -3,20 +3,25 @@
 python -m chaos_seg.submit run=outputs/paper/<run> output=submission
 """
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("submit")  # before the imports that take seconds
+
 import logging
 import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from chaos_seg.checkpoints import load_segmenter
-from chaos_seg.config import CONF_DIR, SubmitConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import SubmitConfig, checked
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
@@ -81,8 +86,7 @@ def pack(submission: Path, archive: Path) -> None:
             target.write(path, path.relative_to(submission))
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="submit")
-@plain_errors
+@hydra_command("submit")
 def main(cfg: DictConfig) -> None:
     config = checked(SubmitConfig, cfg)
     output = Path(config.output)

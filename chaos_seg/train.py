@@ -1,15 +1,20 @@
 """Train one model and score it: python -m chaos_seg.train loss=iou"""
 
+from chaos_seg.command_help import answer_help
+
+if __name__ == "__main__":
+    answer_help("train")  # before the imports that take seconds
+
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import hydra
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,7 +23,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
-from chaos_seg.config import CONF_DIR, TrainConfig, checked, plain_errors
+from chaos_seg.command_line import hydra_command
+from chaos_seg.config import TrainConfig, as_yaml, checked
 from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
@@ -28,7 +34,6 @@ from chaos_seg.evaluate import evaluate_run
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
 from chaos_seg.losses import complete_loss
 from chaos_seg.manifest import recorded_run
-from chaos_seg.patient_ids import ids_as_typed
 from chaos_seg.reporting.runs import flat
 from chaos_seg.segmenter import Segmenter
 
@@ -127,7 +132,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
             synthetic=any(volume.meta.synthetic for volume in volumes),
         )
         # Last, for it marks the folder as a run that can be resumed.
-        write_bytes(run / "config.yaml", OmegaConf.to_yaml(asdict(config)).encode())
+        write_bytes(run / "config.yaml", as_yaml(config).encode())
         log.info(
             "%s loss: %d training and %d validation slices, %d epochs, %s, %s",
             config.loss["name"],
@@ -209,7 +214,7 @@ def _resumable(config: TrainConfig, run: Path, data_fingerprint: str) -> str | N
 
 def expect_same(config: TrainConfig, run: Path, data_fingerprint: str) -> None:
     """Raise UserError unless the run in the folder `run` was made with these settings and on this data."""
-    saved = _complete(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))
+    saved = _complete(OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True))
     asked = _complete(asdict(config))
     for key in asked | saved:
         if repr(saved.get(key)) != repr(asked.get(key)) and not key.startswith(_FREE):  # 1 batch is not 1.0 of all
@@ -242,16 +247,16 @@ def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
             f"ckpt_path={ckpt_path}: expected <run folder>/checkpoints/last.ckpt, found no {saved}; name the "
             "checkpoint in the folder of the run to resume."
         )
-    changes = OmegaConf.from_dotlist([override.lstrip("+") for override in overrides])
+    changes = OmegaConf.create()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        OmegaConf.update(changes, override.get_key_element().lstrip("+"), override.value())
     try:
         return checked(TrainConfig, OmegaConf.merge(OmegaConf.load(saved), changes))
     except UserError as error:
         raise UserError(f"{error} A resumed run takes single settings only, such as epochs=800.") from None
 
 
-@ids_as_typed
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")
-@plain_errors
+@hydra_command("train")
 def main(cfg: DictConfig) -> None:
     config = checked(TrainConfig, cfg)
     context = HydraConfig.get()
@@ -261,7 +266,8 @@ def main(cfg: DictConfig) -> None:
             "run the jobs one by one."
         )
     if config.ckpt_path is not None:
-        config = _resumed(config.ckpt_path, list(context.overrides.task))
+        overrides = cast(list[str], OmegaConf.to_container(context.overrides.task))  # as they were given
+        config = _resumed(config.ckpt_path, overrides)
     train(config, Path(context.runtime.output_dir))
 
 

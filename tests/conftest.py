@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from chaos_seg.config import CONF_DIR, TrainConfig, checked
+from chaos_seg.command_line import CONF_DIR
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.phantom import Phantom, write_phantom
 
 SMALL = Phantom(patients=4, slices=7, size=32, seed=3)

@@ -18,7 +18,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from chaos_seg.config import CONF_DIR, PrepareConfig, checked
+from chaos_seg.command_line import CONF_DIR
+from chaos_seg.config import PrepareConfig, checked
 from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.store import fingerprint, open_volumes
 from chaos_seg.errors import UserError

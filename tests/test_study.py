@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from chaos_seg.config import CONF_DIR
+from chaos_seg.command_line import CONF_DIR
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
 from chaos_seg.report import write_report

@@ -87,7 +87,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         needed = ("summary.json", "config.yaml", "manifest.json", "per_patient.csv", "challenge.csv", "metrics.csv")
         if missing := [name for name in needed if not (folder / name).is_file()]:
             raise UserError(f"{folder}: expected a finished run, found no {missing[0]}; train or evaluate it first.")
-        config = flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")))
+        config = flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
         summaries.append(read_json(folder / "summary.json"))
         manifests.append(read_json(folder / "manifest.json"))
         # How many, not which: a list and "auto" don't say.

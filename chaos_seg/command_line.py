@@ -1,0 +1,159 @@
+"""From what a user types to what Hydra reads: paths and names as they are typed, without Hydra's grammar.
+
+In that grammar 2026_11_24 is the number 20261124, a comma begins a sweep and a space, a parenthesis or ~ is an error.
+"""
+
+import functools
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import GrammarParseError
+
+from chaos_seg.errors import UserError, one_sentence, unusable_file
+from chaos_seg.patient_ids import quoted_ids
+
+log = logging.getLogger(__name__)
+Task = Callable[[DictConfig], None]
+
+_HERE = Path(__file__).resolve().parent
+CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())  # wheel, checkout
+
+# The settings of all commands that are paths or names.
+PATHS = frozenset(
+    {
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "archive", "data.root", "data.store"),
+        *("hydra.run.dir", "hydra.sweep.dir"),
+    }
+)
+NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})
+SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
+RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
+
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_ELEMENT = re.compile(rf"\s*({_QUOTED}(?=\s*,)|(?:\$\{{[^{{}}]*\}}|[^,])*?)\s*,", re.DOTALL)
+_SWEEP = re.compile(r"\s*(?:choice|range|interval|glob|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)
+
+
+def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
+    """For the task of a command whose settings are conf/<name>.yaml: started with sys.argv, it ends in plain errors."""
+
+    def command(task: Task) -> Callable[[], None]:
+        start = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=name)(_plain_errors(task))
+
+        @functools.wraps(task)
+        def main() -> None:
+            with one_sentence():
+                sys.argv[1:] = literal_arguments(quoted_ids(sys.argv[1:]))
+            start()
+
+        return main
+
+    return command
+
+
+def _plain_errors(task: Task) -> Task:
+    """For a Hydra job: a UserError or a full disk ends it with its sentence and exit code 1, without a traceback."""
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> None:
+        warnings.filterwarnings("ignore", ".*(does not have many workers|treespec, LeafSpec|exists and is not empty).*")
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        try:
+            task(cfg)
+        except Exception as error:
+            shown: Exception | None = error
+            if isinstance(error, OSError):
+                shown = unusable_file(error)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # Hydra runs the other jobs, then shows the first error
+                log.error("%s", shown or error, exc_info=not isinstance(shown, UserError))
+                if isinstance(shown, UserError):
+                    raise CompactHydraException(str(shown)) from None
+            elif isinstance(shown, UserError):
+                sys.exit(str(shown))
+            raise
+
+    return job
+
+
+def literal_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments for Hydra that give each path and name (PATHS, NAMES) exactly the text that is typed in `arguments`.
+
+    `~` is expanded in paths. The text keeps Hydra's meaning where it is null, quoted, an interpolation such as
+    ${oc.env:HOME}, a list where a list may be, or a sweep under --multirun; a path that exists is always that path.
+
+    Raises:
+        UserError: a run folder with ${ in its path, which Hydra reads as an interpolation of its own.
+    """
+    sweeps = any(
+        argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 2 and "--multirun".startswith(argument))
+        for argument in arguments
+    )
+    return [_literal_argument(argument, sweeps) for argument in arguments]
+
+
+def _literal_argument(argument: str, sweeps: bool) -> str:
+    prefixed, _, text = argument.partition("=")
+    key = prefixed.lstrip("+")
+    if key not in PATHS | NAMES or not text:
+        return argument
+    if key in PATHS and _exists(text):
+        values = [_literal(key, text)]
+    elif sweeps and (_SWEEP.fullmatch(text) or (key in SEVERAL and "]," in text)):
+        values = [text]
+    elif key in SEVERAL and text.startswith("[") and text.endswith("]"):
+        values = [f"[{','.join(_literal(key, element) for element in _elements(text[1:-1]))}]"]
+    else:
+        values = [_literal(key, value) for value in (_elements(text) if sweeps else [text])]
+    return f"{prefixed}={','.join(values)}"
+
+
+def _elements(text: str) -> list[str]:
+    """The parts of `text` between commas that are neither in a quoted part nor in an interpolation."""
+    return _ELEMENT.findall(f"{text},") if text.strip() else []
+
+
+def _literal(key: str, text: str) -> str:
+    """A value in Hydra's grammar that gives `text`."""
+    exists = key in PATHS and _exists(text)
+    if text in ("", "null") or (re.fullmatch(_QUOTED, text, re.DOTALL) and not exists):
+        return text
+    if key in PATHS:
+        text = _expanded(text)
+    if exists or not _is_interpolation(text):
+        if key in RUN_FOLDER and "${" in text:
+            raise UserError(f"{key}={text}: expected the path of a run folder without ${{, found one; rename it.")
+        text = escaped(text)
+    # Quotes that need no escape leave the text of an interpolation as it is.
+    return QuotedString(text, Quote.double if "'" in text and '"' not in text else Quote.single).with_quotes()
+
+
+def escaped(text: str) -> str:
+    """`text` without interpolations: what gives it back when OmegaConf resolves it."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def _exists(text: str) -> bool:
+    return os.path.lexists(_expanded(text))
+
+
+def _expanded(text: str) -> str:
+    return os.path.expanduser(text)  # noqa: PTH111 - Path leaves out ./ and a / at the end
+
+
+def _is_interpolation(text: str) -> bool:
+    try:
+        OmegaConf.create([text])
+    except GrammarParseError:
+        return False
+    return re.search(r"(?<!\\)(?:\\\\)*\$\{", text) is not None
