@@ -56,7 +56,8 @@ def audit_tree(data: DataConfig, folder: Path) -> int:
     }
     told = {"findings": [asdict(finding) for finding in findings], "facts": rows}
     write_json(folder / "audit.json", {**result, **told, "measures": {p: asdict(m) for p, m in measures.items()}})
-    write_bytes(folder / "audit.html", audit_page(result, rows, findings, volumes, measures).encode())
+    page = audit_page(result, rows, findings, volumes, measures)
+    write_bytes(folder / "audit.html", page.encode(errors="backslashreplace"))
     log.info("\n%s\n", audit_text(result, rows, findings))
     log.info("Page with pictures: %s", folder / "audit.html")
     return counts["error"]

@@ -50,6 +50,14 @@ class EpochTable(Logger):
         """Nothing: they are in config.yaml."""
 
 
+class RunTensorBoard(TensorBoardLogger):
+    """TensorBoard's files in the run folder, whatever its name: Lightning expands $HOME in it."""
+
+    @property
+    def log_dir(self) -> str:
+        return str(Path(self.root_dir) / str(self.version))
+
+
 class ProgressBar(TQDMProgressBar):
     """A bar for the epoch or the scoring at hand, on a terminal only: a log gets a line an epoch."""
 

@@ -93,7 +93,7 @@ def literal_arguments(arguments: Sequence[str]) -> list[str]:
     ${oc.env:HOME}, a list where a list may be, or a sweep under --multirun; a path that exists is always that path.
 
     Raises:
-        UserError: a run folder with ${ in its path, which Hydra reads as an interpolation of its own.
+        UserError: a run folder whose path Hydra (${) or TensorBoard (bytes that are no UTF-8) can not hold.
     """
     sweeps = any(
         argument in ("-m", "hydra.mode=MULTIRUN") or (len(argument) > 2 and "--multirun".startswith(argument))
@@ -125,14 +125,16 @@ def _elements(text: str) -> list[str]:
 
 def _literal(key: str, text: str) -> str:
     """A value in Hydra's grammar that gives `text`."""
+    if key in PATHS and text[:1] == text[-1:] and text[:1] in ("'", '"') and _exists(text[1:-1]):
+        text = text[1:-1]  # Lightning starts further processes with hydra.run.dir="<run folder>", quotes in it or not
     exists = key in PATHS and _exists(text)
     if text in ("", "null") or (re.fullmatch(_QUOTED, text, re.DOTALL) and not exists):
         return text
     if key in PATHS:
         text = _expanded(text)
     if exists or not _is_interpolation(text):
-        if key in RUN_FOLDER and "${" in text:
-            raise UserError(f"{key}={text}: expected the path of a run folder without ${{, found one; rename it.")
+        if key in RUN_FOLDER and ("${" in text or any("\udc80" <= character <= "\udcff" for character in text)):
+            raise UserError(f"{key}={text}: expected the path of a run folder in UTF-8 and without ${{; rename it.")
         text = escaped(text)
     # Quotes that need no escape leave the text of an interpolation as it is.
     return QuotedString(text, Quote.double if "'" in text and '"' not in text else Quote.single).with_quotes()

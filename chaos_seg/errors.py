@@ -1,6 +1,7 @@
 """The one exception of the project's own: a mistake that the user can mend, shown without a traceback."""
 
 import errno
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ def unusable_file(error: OSError) -> UserError | None:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """End the program with one sentence and exit code 1 when a mistake or a full disk ends the block."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that are no UTF-8, as stderr does
     try:
         yield
     except UserError as error:

@@ -33,7 +33,7 @@ def write_report(study: Path, output: Path) -> Path:
         raise UserError(f"{study}: expected the folder of a study, found no finished run in it; name another.")
     page, tables = report(study.resolve().name, read_runs(finished), [run.name for run in runs if run not in finished])
     write_tables(tables, output / "tables")
-    write_bytes(output / "report.html", page.encode())
+    write_bytes(output / "report.html", page.encode(errors="backslashreplace"))
     return output / "report.html"
 
 

@@ -16,12 +16,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from chaos_seg.callbacks import EpochTable, ProgressBar, ValidationOverlays
+from chaos_seg.callbacks import EpochTable, ProgressBar, RunTensorBoard, ValidationOverlays
 from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, as_yaml, checked
@@ -94,9 +93,9 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
     config.data.root, config.data.store = str(root.resolve()), str(Path(config.data.store).resolve())
     data_fingerprint = fingerprint(datamodule.volumes)
     checkpoint = _resumable(config, run, data_fingerprint)
-    tensorboard = TensorBoardLogger(run, name=None, version="tb", default_hp_metric=False)
+    tensorboard = RunTensorBoard(run, name=None, version="tb", default_hp_metric=False)
     every_epoch: dict[str, Any] = {
-        "dirpath": run / "checkpoints",
+        "dirpath": str(run / "checkpoints"),
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }

@@ -121,6 +121,13 @@ def test_a_path_that_exists_is_that_path(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert swept(*literal_arguments(["--multirun", f"data.root={name}"])) == [name.replace("${", r"\${")]
 
 
+def test_a_path_in_quotes_that_exists_is_that_path(tmp_path: Path) -> None:
+    """So does Lightning quote the run folder for the further processes of a run, whatever is in it."""
+    for name in ('a "b"', "it's", "end\\", "${x"):
+        (tmp_path / name).mkdir()
+        assert composed("predict", f'input="{tmp_path / name}"').input == str(tmp_path / name)
+
+
 def test_sweeps_are_swept_on_demand_alone() -> None:
     arguments = ["name=2026_1,b c, 'd,e'", "data.root=choice(a,b)", "ckpt=[a,b],[c]", "loss=bce,dice"]
     assert swept(*literal_arguments(["-m", *arguments])) == [
@@ -142,9 +149,11 @@ def test_arguments_that_were_made_literal_stay_so() -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "hydra.run.dir", "ckpt_path"])
-def test_a_run_folder_that_hydra_can_not_hold_is_refused(key: str) -> None:
-    with pytest.raises(UserError, match=rf"^{key}=a\$\{{b: expected the path of a run folder without \$\{{"):
-        literal_arguments([f"{key}=a${{b"])
+@pytest.mark.parametrize("text", ["a${b", "M\udcfcller"])
+def test_a_run_folder_that_can_not_be_one_is_refused(key: str, text: str) -> None:
+    with pytest.raises(UserError, match=rf"^{key}=.*: expected the path of a run folder in UTF-8 and without \$\{{; "):
+        literal_arguments([f"{key}={text}"])
+    assert literal_arguments([f"{key}=a/${{now:%Y}}"]) == [f"{key}='a/${{now:%Y}}'"]
 
 
 def text_settings(schema: Any, prefix: str = "") -> set[str]:
