@@ -145,6 +145,11 @@ def escaped(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
+def typed_path(text: str) -> Path:
+    """For argparse: the shell expands ~ at the beginning of an argument, not in --output=~/x."""
+    return Path(_expanded(text))
+
+
 def _exists(text: str) -> bool:
     return os.path.lexists(_expanded(text))
 

@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from chaos_seg.command_line import typed_path
+
 parser = argparse.ArgumentParser(prog="python -m chaos_seg.compare", description="Set finished runs side by side.")
-parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+parser.add_argument("runs", nargs="+", type=typed_path, help="run folders")
 if __name__ == "__main__":
     parser.parse_args()  # answers --help before the imports that take seconds
 

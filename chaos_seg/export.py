@@ -6,9 +6,11 @@ The file runs without this package: how to make its input and read its output st
 import argparse
 from pathlib import Path
 
+from chaos_seg.command_line import typed_path
+
 parser = argparse.ArgumentParser(prog="python -m chaos_seg.export", description="A trained model as ONNX.")
-parser.add_argument("checkpoint", type=Path, help="one of a run's checkpoints/*.ckpt")
-parser.add_argument("--output", type=Path, help="file to write (default: beside the checkpoint, <name>.onnx)")
+parser.add_argument("checkpoint", type=typed_path, help="one of a run's checkpoints/*.ckpt")
+parser.add_argument("--output", type=typed_path, help="file to write (default: beside the checkpoint, <name>.onnx)")
 if __name__ == "__main__":
     parser.parse_args()  # answers --help before the imports that take seconds
 

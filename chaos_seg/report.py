@@ -6,9 +6,11 @@ Writes <study>/report/report.html, one page that needs nothing else, and tables/
 import argparse
 from pathlib import Path
 
+from chaos_seg.command_line import typed_path
+
 parser = argparse.ArgumentParser(prog="python -m chaos_seg.report", description="The report of a study.")
-parser.add_argument("study", type=Path, help="folder with the run folders of a study or a sweep")
-parser.add_argument("--output", type=Path, help="folder of report.html and tables/ (default: STUDY/report)")
+parser.add_argument("study", type=typed_path, help="folder with the run folders of a study or a sweep")
+parser.add_argument("--output", type=typed_path, help="folder of report.html and tables/ (default: STUDY/report)")
 if __name__ == "__main__":
     parser.parse_args()  # answers --help before the imports that take seconds
 

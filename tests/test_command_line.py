@@ -18,6 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from chaos_seg import compare, export, report
 from chaos_seg.command_line import CONF_DIR, NAMES, PATHS, literal_arguments
 from chaos_seg.config import (
     AuditConfig,
@@ -92,6 +93,10 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = str(tmp_path / "a (1)")
     assert (config.input, config.output, config.series) == (f"{home}/scans", home, "~/x")
     assert config.ckpt == [f"{home}/a.ckpt", "b~/c"]
+    given = export.parser.parse_args(["~/x=1", "--output=~/a, b"])
+    assert (given.checkpoint, given.output) == (Path(home, "x=1"), Path(home, "a, b"))
+    assert report.parser.parse_args(["x", "--output=~/a"]).output == Path(home, "a")
+    assert compare.parser.parse_args(["~/x", "y"]).runs == [Path(home, "x"), Path("y")]
 
 
 def test_what_means_something_to_hydra_keeps_its_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
