@@ -12,7 +12,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from chaos_seg.config import CONF_DIR, TrainConfig, checked
+from chaos_seg.command_line import CONF_DIR
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.errors import UserError
 from chaos_seg.patient_ids import quoted_ids
 from chaos_seg.train import _resumed

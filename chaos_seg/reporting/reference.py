@@ -271,7 +271,8 @@ def default_settings(loss: str) -> Mapping[str, Any]:
     """Every setting of the study's experiment under a loss, as conf/ has it, {"model.base": 8, ...}."""
     from hydra import compose, initialize_config_dir  # these take seconds to import
 
-    from chaos_seg.command_line import CONF_DIR, TrainConfig, checked
+    from chaos_seg.command_line import CONF_DIR
+    from chaos_seg.config import TrainConfig, checked
 
     ours = (CONF_DIR / "loss" / f"{loss}.yaml").is_file()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
