@@ -1,13 +1,17 @@
 """NIfTI volumes as scans; needs nibabel (the extra `clinical`)."""
 
 import gzip
+import logging
+import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.dicom import HU_RANGE
+from chaos_seg.data.dicom import HU_RANGE, MAX_PIXELS
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 
@@ -15,6 +19,7 @@ TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 APART_MM = 1.0  # sform and qform that put a voxel further apart contradict each other
 LABELS = 256  # whole numbers from 0 up, at most so many: labels or an 8-bit picture, no HU
 CHUNK = 1 << 22
+MAX_SLICES, MAX_OFFSET = 100_000, 1 << 26  # bytes before the voxels: extensions
 
 
 def is_nifti(path: Path) -> bool:
@@ -27,14 +32,17 @@ def is_label_map(path: Path) -> bool:
     Raises:
         UserError: nothing that can be read to its end; a damaged .gz is seen by its checksum.
     """
-    image = _opened(path)
+    with _mended():  # nifti_scan() tells
+        image = _opened(path)
     data_type, stored = image.get_data_dtype(), image.dataobj
     values: set[int] = set()
+    size = 0
     may_be = data_type.kind in "iu" and (stored.slope, stored.inter) == (1.0, 0.0)
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            file.read(stored.offset)
+            file.seek(stored.offset)
             while chunk := file.read(CHUNK):
+                size += len(chunk)
                 if may_be:
                     whole = len(chunk) // data_type.itemsize * data_type.itemsize
                     values |= set(np.unique(np.frombuffer(chunk[:whole], data_type))[: LABELS + 1].tolist())
@@ -43,6 +51,8 @@ def is_label_map(path: Path) -> bool:
         raise UserError(
             f"{path}: expected a NIfTI volume, found a damaged one ({error!s:.200}); copy it again."
         ) from None
+    if size < (needed := math.prod(image.shape) * data_type.itemsize):
+        raise UserError(f"{path}: expected {needed} bytes of voxels, found {size}; the file is cut off: copy it again.")
     return may_be
 
 
@@ -52,7 +62,8 @@ def nifti_scan(name: str, path: Path) -> Scan:
     Raises:
         UserError: no volume of numbers with three axes that lies somewhere.
     """
-    image = _opened(path)
+    with _mended() as mended:
+        image = _opened(path)
     header = image.header
     affine, shape = np.asarray(image.affine, float), tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
@@ -72,7 +83,7 @@ def nifti_scan(name: str, path: Path) -> Scan:
     def read(rank: int) -> np.ndarray:
         try:
             plane = np.asarray(image.dataobj[(slice(None), slice(None), rank, *[0] * (image.ndim - 3))], np.float32).T
-        except (EOFError, ValueError, TypeError, OSError, zlib.error) as error:
+        except Exception as error:  # damaged bytes raise anything in nibabel
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"{path}: slice {rank + 1} of {shape[2]} can't be read ({reason:.200}); copy it again."
@@ -88,10 +99,29 @@ def nifti_scan(name: str, path: Path) -> Scan:
         row_mm=steps[:, 1],
         column_mm=steps[:, 0],
         read=read,
-        warnings=(*told, *_doubts(header, shape)),
+        warnings=(*told, *mended, *_doubts(header, shape)),
         thickness_mm=float(np.linalg.norm(steps[:, 2])),
         nifti_header=header,
     )
+
+
+@contextmanager
+def _mended() -> Iterator[list[str]]:
+    """Lists what nibabel mends in a header, which it would only log."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(f"its header was mended: {record.getMessage()}")
+
+    logger, listener = logging.getLogger("nibabel.global"), Listener()
+    logger.addHandler(listener)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagate
 
 
 def _opened(path: Path) -> Any:
@@ -101,8 +131,10 @@ def _opened(path: Path) -> Any:
         raise UserError(f"{path}: NIfTI needs nibabel; install it with pip install -e '.[clinical]'.") from None
     try:
         image: Any = nib.load(path, keep_file_open=True)
-        _ = image.affine, image.shape, image.get_data_dtype(), image.dataobj.offset, image.dataobj.slope
+        _ = image.affine, image.get_data_dtype(), image.header.get_xyzt_units(), image.dataobj.slope
         assert isinstance(image.header, nib.Nifti1Header), f"it is {type(image).__name__}"
+        assert math.prod(image.shape[:2]) <= MAX_PIXELS and math.prod(image.shape[2:]) <= MAX_SLICES, "absurd size"
+        assert 0 <= image.dataobj.offset <= MAX_OFFSET, "absurd place of the voxels"
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: expected a NIfTI volume, found none that can be read ({reason:.200}).") from None
