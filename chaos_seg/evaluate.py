@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from chaos_seg.callbacks import ProgressBar
 from chaos_seg.checkpoints import load_segmenter
@@ -135,7 +136,11 @@ def evaluate(
     write_csv(folder / "per_slice.csv", slices)
     synthetic = any(volume.meta.synthetic for volume in volumes)
     write_csv(folder / "per_patient.csv", as_rows(scores, synthetic))
-    challenge = [row for volume in volumes for row in _challenge_scores(volume, side_of[volume.patient], predictions)]
+    challenge = [
+        row
+        for volume in tqdm(volumes, "Measuring patients", disable=None)
+        for row in _challenge_scores(volume, side_of[volume.patient], predictions)
+    ]
     levels = [
         {"patient": volume.patient, "level": level, "other": int(counts[0, level]), "liver": int(counts[1, level])}
         for volume, counts in zip(volumes, writer.levels, strict=True)

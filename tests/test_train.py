@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -162,6 +164,14 @@ def test_scoring_keeps_the_device_that_trained(
     with pytest.raises(ConnectionAbortedError):
         evaluate(module, {"test": volumes[:1]}, tmp_path, 100, 4, 0, config.trainer)
     assert (asked["devices"], asked["strategy"], asked["accelerator"]) == (scored_on, "auto", "gpu")
+
+
+def test_scoring_shows_how_far_it_is(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    train(configure("epochs=1"), tmp_path)
+    assert re.search(r"Measuring patients: 100%.* 4/4", capsys.readouterr().err)
 
 
 class StopAfter(L.Callback):

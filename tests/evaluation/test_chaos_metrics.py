@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from chaos_seg.data.chaos import find_patients, natural_key
 from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.phantom import render
 from chaos_seg.data.store import open_volumes
+from chaos_seg.evaluation import chaos_metrics
 from chaos_seg.evaluation.chaos_metrics import ChaosScores, chaos_scores
 from chaos_seg.evaluation.masks import border
 
@@ -142,6 +144,37 @@ def test_phantom_livers_that_touch_the_faces_of_the_volume_against_brute_force(f
     spacing = (2.4, 0.7, 0.75)
     assert metrics(chaos_scores(a, b, spacing)) == pytest.approx(brute_scores(a, b, spacing), rel=1e-12)
     assert metrics(chaos_scores(b, a, spacing)) == pytest.approx(brute_scores(b, a, spacing), rel=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.2, 0.7, 0.7), (0.5, 2.0, 1.3)])
+@pytest.mark.parametrize("share", [0.03, 0.5, 0.97])
+def test_masks_that_are_marked_all_over_against_brute_force(
+    spacing: tuple, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their borders are too large for a KD-tree; the answer is the same, whoever is asked."""
+    rng = np.random.default_rng(0)
+    liver = volume((slice(4, 9), slice(6, 11), slice(3, 9)), shape=(13, 17, 15))
+    everywhere = rng.random(liver.shape) < share
+    for a, b in (
+        (everywhere, liver),
+        (liver, everywhere),
+        (everywhere & ~ndimage.binary_dilation(liver, iterations=5), liver),
+    ):
+        by_tree = metrics(chaos_scores(a, b, spacing))
+        assert by_tree == pytest.approx(brute_scores(a, b, spacing), rel=1e-14)
+        with monkeypatch.context() as patch:
+            patch.setattr(chaos_metrics, "MANY", 0)
+            patch.setattr(chaos_metrics, "cKDTree", None)
+            assert metrics(chaos_scores(a, b, spacing)) == pytest.approx(by_tree, rel=1e-14)
+
+
+@pytest.mark.slow
+def test_a_bad_mask_takes_seconds_not_minutes() -> None:
+    rng = np.random.default_rng(0)
+    liver = np.stack([plane for _, plane in render(rng, 30, 512)])
+    start = time.process_time()
+    chaos_scores(rng.random(liver.shape) < 0.5, liver, (5.0, 0.7, 0.7))
+    assert time.process_time() - start < 6  # of the 12 that KD-trees take
 
 
 def test_border_is_the_brute_forces() -> None:
