@@ -1,11 +1,13 @@
 """The schema of the configuration, which has its defaults in conf/ and nowhere else."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning as L
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -109,15 +111,21 @@ class TrainerConfig:
             return [int(self.devices.split(",")[0])]
         return self.devices[:1] if isinstance(self.devices, list) else 1
 
-    def build(self, **options: Any) -> L.Trainer:
-        """A Lightning trainer with these options and others on top.
+    def build(self, folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:
+        """A Lightning trainer with these options and others on top, whose own files, if any, are in `folder`.
+
+        In a Slurm job Lightning would answer SIGUSR1 with a checkpoint beside ours, and start whatever it does next in
+        that folder, scoring too, with those weights. Without that the signal ends the run, and last.ckpt resumes it.
 
         Raises:
             UserError: a value that Lightning refuses, such as a GPU that is not there.
         """
         try:
+            in_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # as Lightning chooses
+            slurm = [SLURMEnvironment(auto_requeue=False)] if in_slurm else []
+            options |= {"default_root_dir": folder, "plugins": [*plugins, *slurm]}
             return L.Trainer(**{**asdict(self), **options})
-        except (MisconfigurationException, ValueError, TypeError) as error:
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(f"trainer: {reason}; choose another trainer=... or trainer.<option>.") from None
 

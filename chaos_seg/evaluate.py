@@ -110,7 +110,7 @@ def evaluate(
     loader = DataLoader(dataset, batch_size, num_workers=num_workers)
     # On one device, the first that trained: several would see some slices twice.
     one_device = trainer.build(
-        devices=trainer.first_device(), strategy="auto", callbacks=[writer, ProgressBar()], logger=False
+        folder, devices=trainer.first_device(), strategy="auto", callbacks=[writer, ProgressBar()], logger=False
     )
     one_device.predict(segmenter, loader, return_predictions=False)
     shutil.rmtree(predictions, ignore_errors=True)

@@ -114,7 +114,7 @@ def _fit_and_score(config: TrainConfig, run: Path, record: Callable[..., None]) 
         "log_every_n_steps": 1,
         "enable_model_summary": False,
     }
-    trainer = config.trainer.build(**options)
+    trainer = config.trainer.build(run, **options)
     volumes = datamodule.volumes
     if trainer.is_global_zero:
         write_json(run / "split.json", asdict(split))

@@ -86,7 +86,7 @@ def test_mistyped_keys_and_values_are_refused(override: str, said: str) -> None:
 @pytest.mark.parametrize("option", ["precision=foo", "devices=abc", "accelerator=foo", "strategy=foo"])
 def test_trainer_values_that_lightning_refuses(option: str) -> None:
     with pytest.raises(UserError, match=r"^trainer: .*; choose another trainer=") as error:
-        composed("trainer=cpu", f"trainer.{option}").trainer.build()
+        composed("trainer=cpu", f"trainer.{option}").trainer.build(Path())
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,83 @@
+"""Runs in a Slurm job: stopped by its signal they go on from their own last.ckpt, and take no other's weights."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from chaos_seg.checkpoints import read_checkpoint
+from chaos_seg.config import TrainConfig
+from chaos_seg.files import read_csv
+from chaos_seg.train import train
+
+ONE_TASK = dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"), "1")
+FIRST = dict.fromkeys(("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"), "0")
+JOB = {"SLURM_JOB_ID": "1234", "SLURM_JOB_NAME": "train", **ONE_TASK, **FIRST}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"])
+
+
+def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
+    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning looks for hpc_ckpt_*.ckpt where the command is started, to train and to score."""
+    train(configure("epochs=1"), tmp_path / "alone")
+    monkeypatch.chdir(tmp_path)
+    Path("hpc_ckpt_1.ckpt").write_bytes((tmp_path / "alone" / "checkpoints" / "last.ckpt").read_bytes())
+    with monkeypatch.context() as patch:
+        for name, value in JOB.items():
+            patch.setenv(name, value)
+        train(configure("epochs=1", "seed=1"), tmp_path / "job")
+    train(configure("epochs=1", "seed=1"), tmp_path / "outside")
+    assert all(
+        torch.equal(weights(tmp_path / "job")[key], value) for key, value in weights(tmp_path / "outside").items()
+    )
+    for table in ("per_patient.csv", "calibration.csv"):
+        assert (tmp_path / "job" / table).read_bytes() == (tmp_path / "outside" / table).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(phantom_root: Path, tmp_path: Path) -> None:
+    called = tmp_path / "bin" / "scontrol"
+    called.parent.mkdir()
+    called.write_text(f"#!/bin/sh\necho $@ > {tmp_path / 'requeued'}\n")
+    called.chmod(0o755)
+    environment = {**os.environ, **JOB, "OMP_NUM_THREADS": "1", "PATH": f"{called.parent}:{os.environ['PATH']}"}
+    tiny = (
+        *(
+            "image_size=32",
+            "model.base=4",
+            "model.depth=2",
+            "batch_size=4",
+            "epochs=30",
+            "num_workers=0",
+            "trainer=cpu",
+        ),
+        *("data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]", "loss=iou", "learning_rate=1e-2"),
+        *(f"data.root={phantom_root}", f"data.store={tmp_path / 'store'}"),
+    )
+
+    def start(*overrides: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "chaos_seg.train", *overrides]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)  # type: ignore[call-overload]
+
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    job = start(*tiny, f"hydra.run.dir={cut}")
+    while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 3:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
+    assert job.wait(timeout=120) == -signal.SIGUSR1
+    assert not list(tmp_path.rglob("hpc_ckpt*")) and not (tmp_path / "requeued").exists()
+    assert start(f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}").wait(timeout=180) == 0
+    assert start(*tiny, f"hydra.run.dir={whole}").wait(timeout=180) == 0
+    assert all(torch.equal(weights(cut)[key], value) for key, value in weights(whole).items())
+    assert (cut / "per_patient.csv").read_bytes() == (whole / "per_patient.csv").read_bytes()
