@@ -241,9 +241,9 @@ def run_command(folder: Path, command: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def trained(odd: Path) -> Path:
     """The folder of a run, made by the real command."""
-    place = (f"data.root={NASTY}/CHAOS 1_0", f"data.store={NASTY}/store=1", f"hydra.run.dir={NASTY}/loss=bce, (1)")
+    place = (f"data.root={NASTY}/CHAOS 1_0", f"data.store={NASTY}/store=1", f"hydra.run.dir={NASTY}/loss=bce, (1)::b")
     run_command(odd, "train", *TINY, *place)
-    return odd / "loss=bce, (1)"
+    return odd / "loss=bce, (1)::b"
 
 
 def above(odd: Path) -> set[str]:
@@ -279,7 +279,7 @@ def test_evaluate(odd: Path, trained: Path) -> None:
 @pytest.mark.slow
 def test_predict(odd: Path, trained: Path) -> None:
     shutil.copytree(odd / "CHAOS 1_0" / "Train_Sets" / "CT" / "1" / "DICOM_anon", odd / "scans" / "1_2")
-    ckpt = f"ckpt=[{NASTY.replace(',', '*')}/loss=bce* (1)/checkpoints/*.ckpt]"  # an ensemble of two
+    ckpt = f"ckpt=[{NASTY.replace(',', '*')}/loss=bce* (1)::b/checkpoints/*.ckpt]"  # an ensemble of two
     run_command(
         odd, "predict", ckpt, f"input={NASTY}/scans", "series=1_2", f"output={NASTY}/2026_11_26", "formats=[png]"
     )
