@@ -92,4 +92,4 @@ def _of_faults(patient: str, faults: Sequence[UserError]) -> Iterator[Finding]:
 def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> list[Finding]:
     findings = [*origin(volume, headers, measures), *geometry(volume, headers)]
     in_order = all(finding.code != "slice_out_of_order" for finding in findings)
-    return [*findings, *pixels(volume, headers, measures, in_order), *masks(volume, measures)]
+    return [*findings, *pixels(volume, headers, measures, in_order), *masks(volume, measures, in_order)]

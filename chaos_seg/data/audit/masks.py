@@ -18,8 +18,8 @@ LIVER_GOES_ON = 0.6  # share of an empty slice; at most 0.16 where a liver ends,
 WRONG_SIDE = 0.05  # of the body's width
 
 
-def masks(volume: Volume, measures: Measures) -> Iterator[Finding]:
-    """Findings on the masks of one patient; none when there are none."""
+def masks(volume: Volume, measures: Measures, in_order: bool) -> Iterator[Finding]:
+    """Findings on the masks of one patient, if any; `in_order` says that the positions follow each other."""
     patient, n = (volume.patient,), volume.slices
     if volume.meta.liver_pixels is None:
         return
@@ -32,6 +32,8 @@ def masks(volume: Volume, measures: Measures) -> Iterator[Finding]:
     # Masks that lie elsewhere are dark for the lung and the air under some of them, and then their HU spread widely.
     rescaled = mean > LIVER_HU[1] or (mean < LIVER_HU[0] and std <= LIVER_HU_STD)
     misfits = [] if rescaled else alignment.misfits  # measured between LEVELS_HU, which then mean nothing
+    if not in_order:  # a slice that was exchanged makes its own mask fit elsewhere, which is no fault of the masks
+        misfits = [misfit for misfit in misfits if misfit.how != "shifted" or misfit.last - misfit.first > 1]
     for misfit in misfits:
         yield Finding("error", *_misfit(misfit, patient, n))
     if rescaled or (not misfits and (mean < LIVER_HU[0] or std > LIVER_HU_STD)):
