@@ -102,7 +102,10 @@ def test_counts_errors_and_keeps_what_is_there(
     Image.new("1", (32, 32)).save(mask)
     caplog.clear()
     assert prepare(configure("downloads=[]"), tmp_path / "audit") == 1
-    assert "error    mask_missing, patient 1: slice 4 of 7" in caplog.text and "Ready" not in caplog.text
+    assert (
+        "error    mask_missing, patient 1: empty masks between slices with liver, at slice 4 of 7" in caplog.text
+        and "Ready" not in caplog.text
+    )
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from dataclasses import asdict
 
 import numpy as np
+import pytest
 
 from chaos_seg.data.appearance import EVERY, Fingerprint, FingerprintCounts, TrainingRange, unlike_training
 
@@ -44,3 +45,52 @@ def test_input_unlike_the_training_data() -> None:
     ]
     magnetic = Fingerprint.of([np.full((8, 8), 300, np.int16)], SPACING_MM)
     assert unlike_training(magnetic, None)[0].startswith("0.0 % of pixels are air or fat")
+
+
+LOW_HU, HIGH_HU = (-100.0, 0.0, 100.0), (-90.0, 20.0, 150.0)
+RANGE = TrainingRange(((5.0, 2.0, 2.0), (6.0, 2.5, 2.5)), (LOW_HU, HIGH_HU))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "unlike"),
+    [
+        ((4.2, 1.7, 1.7), ""),  # down to 1 / 1.2
+        ((7.1, 2.9, 2.9), ""),  # up to 1.2
+        ((4.1, 2.0, 2.0), "z"),
+        ((7.3, 2.0, 2.0), "z"),
+        ((5.0, 1.6, 2.0), "y"),
+        ((5.0, 2.0, 3.1), "x"),
+        ((5.0, 1.6, 3.1), "yx"),
+        ((np.nan, 2.0, 2.0), ""),
+    ],
+)
+def test_spacing_may_be_a_fifth_beyond_what_training_saw(spacing_mm: tuple[float, ...], unlike: str) -> None:
+    said = unlike_training(Fingerprint(spacing_mm, LOW_HU, 0.5), RANGE)
+    assert [sentence[: len("spacing along z")] for sentence in said] == [f"spacing along {axis}" for axis in unlike]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(("off", "unlike"), [(-39, False), (39, False), (-41, True), (41, True)])
+def test_hu_may_lie_40_beyond_what_training_saw(place: int, off: int, unlike: bool) -> None:
+    body = list(LOW_HU if off < 0 else HIGH_HU)
+    body[place] += off
+    said = unlike_training(Fingerprint((5.0, 2.0, 2.0), tuple(body), 0.5), RANGE)
+    expected = f"{(5, 50, 95)[place]} % of the body lies below {body[place]:.0f} HU; "
+    assert len(said) == unlike and all(sentence.startswith(expected) for sentence in said)
+
+
+def test_a_ct_has_1_percent_of_air_or_fat() -> None:
+    assert unlike_training(Fingerprint((5.0, 2.0, 2.0), LOW_HU, 0.011), RANGE) == []
+    (said,) = unlike_training(Fingerprint((5.0, 2.0, 2.0), LOW_HU, 0.009), RANGE)
+    assert said.startswith("0.9 % of pixels are air or fat")
+
+
+def test_a_fingerprint_is_that_of_every_fourth_slice() -> None:
+    """Percentiles of what is denser than fat, and the share of what is colder; padding is neither."""
+    generator, read = np.random.default_rng(0), []
+    slices = [generator.choice([-2048, -1000, -120, 0, 50, 100, 400], (20, 20)).astype(np.int16) for _ in range(11)]
+    scan = Fingerprint.sampled(lambda rank: read.append(rank) or slices[rank], 11, (6.0, 2.5, 2.5))
+    hu = np.stack(slices[::4])
+    assert read == [0, 4, 8] and scan.spacing_mm == (6.0, 2.5, 2.5)
+    assert scan.body_hu == tuple(np.percentile(hu[hu > -150], (5, 50, 95), method="inverted_cdf"))
+    assert scan.cold_share == (hu == -1000).mean()

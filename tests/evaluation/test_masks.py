@@ -124,9 +124,9 @@ def test_holes_are_what_is_closed_in_all_three_dimensions() -> None:
     closed = mask > 0
     mask[3, 3, 3] = 0  # a hole
     mask[5, 2, 2] = closed[5, 2, 2] = 0  # closed within its slice alone
-    filled = fill_holes(mask)
+    filled = np.stack(list(fill_holes(mask)))
     assert filled.dtype == bool and np.array_equal(filled, closed)
-    assert not fill_holes(np.zeros((3, 3, 3), np.uint8)).any()
+    assert not any(plane.any() for plane in fill_holes(np.zeros((3, 3, 3), np.uint8)))
 
 
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), (0, 1, 1), (1, -1, 1), (1, np.nan, 1), (np.inf, 1, 1)])

@@ -33,7 +33,7 @@ def meta(phantom_root: Path, tmp_path: Path) -> Meta:
 def test_a_patient_of_whom_there_is_nothing_to_see_has_its_pictures(meta: Meta, slices: int, masks: bool) -> None:
     shape = (slices, *meta.shape[1:])
     meta = replace(meta, shape=shape, z_mm=meta.z_mm[:slices], liver_pixels=[0] * slices if masks else None)
-    nothing = Measures(3, [""] * slices, [0.0] * slices, 0.0, None, None, [0] * 60, [0] * 60, None)
+    nothing = Measures(4, [""] * slices, [0.0] * slices, 0.0, 0.0, None, None, [0] * 60, [0] * 60, None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert embedded(patient_figure(Blank("1", Path("nowhere"), meta), nothing))
