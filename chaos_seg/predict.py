@@ -199,7 +199,9 @@ def predict_one(
         raise UserError("; ".join(f"no {name}: {reason}" for name, reason in refused.items()))
     prediction = predict_scan(scan, predictor, settings["threshold"], post.largest_component, post.fill_holes)
     started = time.perf_counter()
-    told = [*scan.warnings, *(note for writer in writers.values() for note in writer.notes)]
+    rows, columns = (scan.shape[axis] for axis in Axial.of(scan).axes[1:])
+    squeezed = [f"axial slices of {rows} x {columns}: the network sees them squeezed to a square"] * (rows != columns)
+    told = [*scan.warnings, *squeezed, *(note for writer in writers.values() for note in writer.notes)]
     for name, writer in writers.items():
         try:
             writer.write(prediction.mask, folder)

@@ -177,8 +177,8 @@ def test_what_a_user_can_mend(checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
         export(tmp_path / "other.ckpt", output)
     content = checkpoint.read_bytes()
     (tmp_path / "folder.onnx").mkdir()
-    for place in (checkpoint, tmp_path / "run", tmp_path / "folder.onnx"):
-        with pytest.raises(UserError, match=r"expected a file name that ends in .onnx"):
+    for place in (checkpoint, tmp_path / "run", tmp_path / "folder.onnx", checkpoint / "x.onnx"):
+        with pytest.raises(UserError, match=r"expected a new file that ends in .onnx"):
             export(checkpoint, place)
     assert checkpoint.read_bytes() == content
     monkeypatch.setitem(sys.modules, "onnx", None)  # as when it is not installed

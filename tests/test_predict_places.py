@@ -191,6 +191,7 @@ def test_the_mask_is_where_the_scan_is_or_its_format_is_refused(
         assert refusal in summary["refused"]["nifti"] and "in: no nifti: NIfTI has one step" in said
         assert any(refusal in warning for warning in summary["warnings"])
         assert f"a format refused for: in; see above, and {tmp_path / 'out' / 'summary.json'}" in said
+    assert any("squeezed to a square" in warning for warning in summary["warnings"]) == (name == "non-square")
     millilitres = f"{summary['volume_ml']:.0f} ml in {summary['slices_with_liver']} of {len(hu)} slices"
     assert millilitres in said and (name != "plain" or f"a liver of {summary['volume_ml']:.0f} ml" in said)
     if shutil.which("dciodvfy"):  # of dicom3tools

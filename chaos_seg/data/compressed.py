@@ -41,7 +41,16 @@ def pixels(dataset: Dataset) -> np.ndarray:
     # What is decoded is what was looked at, whatever more frames or other offsets there are.
     dataset.PixelData = encapsulate([frame], has_bot=False)
     dataset.pop("ExtendedOffsetTable", None)
-    return _decoded_apart(dataset) if "gdcm" in decoder.available_plugins else dataset.pixel_array
+    for plugin in decoder.available_plugins:
+        if plugin != "gdcm":  # takes twice the time, since it is kept apart
+            try:
+                dataset.pixel_array_options(decoding_plugin=plugin)
+                return dataset.pixel_array
+            except Exception:
+                if "gdcm" not in decoder.available_plugins:
+                    raise
+    dataset.pixel_array_options(decoding_plugin="gdcm")
+    return _decoded_apart(dataset)
 
 
 def _decoded_apart(dataset: Dataset) -> np.ndarray:
