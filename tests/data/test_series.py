@@ -155,6 +155,34 @@ def test_stacks_of_another_geometry_are_scans_of_their_own_and_scouts_are_left_o
     assert search.reasons() == [f"1 left out, a scout: it lies across the other slices of its series: {scout[0].name}"]
 
 
+def test_slices_of_one_uid_that_look_the_same_lie_at_several_places(write_series: Write, tmp_path: Path) -> None:
+    """As those of air above a patient whose UIDs were lost."""
+    write_series(tmp_path, np.full((5, 6, 5), -1000), np.zeros(3), STEPS, SOPInstanceUID="1.2.3")
+    assert [scan.shape[0] for scan in opened(tmp_path)] == [5]
+
+
+def test_slices_of_another_size_or_a_long_stack_across_are_scans_of_their_own(
+    write_series: Write, tmp_path: Path
+) -> None:
+    uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
+    write_series(tmp_path / "a", volume(6), np.zeros(3), STEPS, **uids)
+    write_series(tmp_path / "b", volume(4)[:, :5], np.array([0, 0, -30.0]), STEPS, **uids)
+    write_series(tmp_path / "c", volume(3), np.zeros(3), STEPS[[1, 0, 2]], **uids)
+    search = find_scans(tmp_path)
+    assert [found.open().shape for found in search.scans] == [(6, 6, 5), (4, 5, 5), (3, 6, 5)]
+    assert search.left_out == []
+
+
+def test_an_acquisition_that_is_two_itself_is_refused(write_series: Write, tmp_path: Path) -> None:
+    uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
+    for name, z, number in (("a", 0.0, 1), ("b", 0.1, 1), ("c", 1.5, 2)):
+        tags = {**uids, "AcquisitionNumber": number, "InstanceNumber": None}
+        write_series(tmp_path / name, volume(), np.array([0, 0, z]), STEPS, **tags)
+    (found,) = find_scans(tmp_path).scans
+    with pytest.raises(UserError, match="nothing that tells several acquisitions apart"):
+        found.open()
+
+
 def test_frames_of_reference_tell_series_apart_unless_each_slice_has_its_own(
     write_series: Write, tmp_path: Path
 ) -> None:
