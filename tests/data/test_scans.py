@@ -84,7 +84,8 @@ def test_localisers_are_left_out_and_gaps_named(write_series: Write, tmp_path: P
     )
     assert search(tmp_path).reasons() == [f"1 left out, a scout (LOCALIZER) of series 1 '': {scan[0].name}"]
     thickness = np.array([3, 3, 4.5, 4.5, 3, 3, 3])
-    assert found.volume_ml(np.full(7, 10)) == pytest.approx((10 * thickness).sum() * 0.8 * 0.6 / 1000)
+    pixels = np.array([9, 1, 50, 2, 0, 7, 4])
+    assert found.volume_ml(pixels) == pytest.approx((pixels * thickness).sum() * 0.8 * 0.6 / 1000)
 
 
 @pytest.mark.parametrize(
@@ -332,3 +333,27 @@ def test_a_name_fits_a_folder_whatever_the_path(write_series: Write, tmp_path: P
         assert len(scan.name.encode()) <= 100 and scan.name.isprintable() and scan.name != "summary.json"
         (tmp_path / scan.name).mkdir()
         assert scan.open().shape[0] == 4
+
+
+@pytest.mark.parametrize(("gap", "has_a_grid"), [(1, True), (50, True), (51, False)])
+def test_a_grid_has_no_end_of_empty_places(write_series: Write, tmp_path: Path, gap: int, has_a_grid: bool) -> None:
+    places = np.cumsum([0, 1, 1, gap, 1, 1])
+    tags = {"ImagePositionPatient": lambda rank: [0, 0, -3.0 * places[rank]]}
+    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **tags)
+    grid = find_scans(tmp_path)[0].grid()
+    assert (grid is not None) == has_a_grid
+    if grid is not None:
+        assert grid[0] == pytest.approx(3) and grid[1].tolist() == (places[-1] - places).tolist()
+
+
+@pytest.mark.parametrize(("wide", "has_a_grid"), [((20, 40), True), ((20, 21), False), ((10, 20, 30, 40), False)])
+def test_missing_slices_are_few_and_apart(
+    write_series: Write, tmp_path: Path, wide: tuple[int, ...], has_a_grid: bool
+) -> None:
+    """Gaps side by side are another step, which would leave stripes in a NIfTI."""
+    steps = np.ones(59)
+    steps[list(wide)] = 2
+    places = np.concatenate([[0], np.cumsum(steps)])
+    tags = {"ImagePositionPatient": lambda rank: [0, 0, -3.0 * places[rank]]}
+    write_series(tmp_path, volume(60), np.zeros(3), STEPS, **tags)
+    assert (find_scans(tmp_path)[0].grid() is not None) == has_a_grid
