@@ -61,8 +61,8 @@ def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
         "input": f"image: float32 (N, 1, {size}, {size}), values -1 to 1; N slices, one or more, each on its own",
         "output": f"probability: float32 (N, 1, {size}, {size}), 0 to 1",
         "preprocessing": f"1. HU = RescaleSlope * stored pixel + RescaleIntercept, both from the slice's own DICOM "
-        f"file, rounded and clipped to {HU_RANGE[0]} ... {HU_RANGE[1]}; rows to the back and columns to the left of the "
-        "patient, as ImageOrientationPatient 1 0 0 0 1 0 has them: flip or transpose a slice that is stored otherwise.\n"
+        f"file, rounded and clipped to {HU_RANGE[0]} ... {HU_RANGE[1]}; rows to the back and columns to the left of "
+        "the patient, as ImageOrientationPatient 1 0 0 0 1 0 has them: flip or transpose a slice stored otherwise.\n"
         f"2. x = clip((HU - level_hu) / (width_hu / 2), -1, 1) = clip((HU - {level}) / {width / 2}, -1, 1), float32.\n"
         f"3. Resize x to {size} x {size}: one of this size stays as it is, one of more than {size} rows is "
         "averaged over areas (OpenCV's INTER_AREA), any other interpolated bilinearly (INTER_LINEAR: pixel centres at "

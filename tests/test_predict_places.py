@@ -210,6 +210,9 @@ def test_the_nifti_is_on_the_grid_that_itk_makes_of_the_series(
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "in")))
     ct, mask = reader.Execute(), sitk.ReadImage(str(tmp_path / "out" / "in" / "liver.nii.gz"))
+    header = nib.load(tmp_path / "out" / "in" / "liver.nii.gz").header
+    assert [header.get_qform(coded=True)[1], header.get_sform(coded=True)[1]] == [1, 1]  # some read one, some the other
+    assert np.allclose(header.get_qform(), header.get_sform(), atol=1e-4)
     assert ct.GetSize() == mask.GetSize()
     for what in ("GetOrigin", "GetSpacing", "GetDirection"):
         assert getattr(mask, what)() == pytest.approx(getattr(ct, what)(), abs=1e-4)

@@ -114,14 +114,13 @@ def _mended() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             said.append(f"its header was mended: {record.getMessage()}")
 
-    logger, listener = logging.getLogger("nibabel.global"), Listener()
-    logger.addHandler(listener)
-    propagate, logger.propagate = logger.propagate, False
+    logger = logging.getLogger("nibabel.global")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [Listener()], False
     try:
         yield said
     finally:
-        logger.removeHandler(listener)
-        logger.propagate = propagate
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 def _opened(path: Path) -> Any:

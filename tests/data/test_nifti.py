@@ -37,7 +37,7 @@ def test_a_suffix_in_capitals_and_an_axis_of_one_are_read(tmp_path: Path) -> Non
     data = hu()
     saved(tmp_path / "a.nii.gz", data[..., None]).rename(tmp_path / "A.NII.GZ")
     scan = opened(tmp_path)
-    assert scan.name == "A" and scan.shape == (4, 5, 6)
+    assert scan.name == "A" and scan.shape == (4, 5, 6) and scan.hu(0).shape == (5, 6)
     assert all((scan.hu(rank) == data[..., rank].T).all() for rank in range(4))
 
 
@@ -120,3 +120,11 @@ def test_names_of_one_stem_stay_apart(tmp_path: Path) -> None:
     saved(tmp_path / "a.nii", hu())
     shutil.copy(saved(tmp_path / "b.nii.gz", hu()), tmp_path / "a.nii.gz")
     assert [found.name for found in find_scans(tmp_path).scans] == ["a", "a_2", "b"]
+
+
+def test_what_nibabel_mends_in_a_header_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = bytearray(saved(tmp_path / "a.nii", hu()).read_bytes())
+    content[252:254] = (99).to_bytes(2, "little")  # qform_code
+    (tmp_path / "a.nii").write_bytes(content)
+    assert opened(tmp_path / "a.nii").warnings == ("its header was mended: qform_code 99 not valid; setting to 0",)
+    assert capfd.readouterr().err == ""
