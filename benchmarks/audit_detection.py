@@ -54,7 +54,8 @@ def orders(liver: list[int], times: int, draw: random.Random) -> Iterator[tuple[
         moved = blank + ranks[:-shift] if later else ranks[shift:] + blank
         yield "shifted", f"by {shift if later else -shift}", range(n), moved
         k = draw.choice(labelled)
-        yield "dropped", f"mask {k + 1} of {n}", range(n), [*ranks[:k], *ranks[k + 1 :], None]
+        kind = "dropped" if k != labelled[-1] else "blanked"  # there is none behind it that could move up
+        yield kind, f"mask {k + 1} of {n}", range(n), [*ranks[:k], *ranks[k + 1 :], None]
         k = draw.choice(labelled[:-1] if labelled[-1] == n - 1 else labelled)  # the last one doubled changes nothing
         yield "doubled", f"mask {k + 1} of {n}", range(n), ranks[: k + 1] + ranks[k:-1]
         k = draw.choice(labelled[1:-1])

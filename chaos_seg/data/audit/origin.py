@@ -8,7 +8,7 @@ from chaos_seg.data.dicom import SliceHeader
 from chaos_seg.data.measures import Measures
 from chaos_seg.data.store import Volume
 
-_LEVELS = (  # from the largest; what differs further down only because it differs above is no finding of its own
+_SHARED = (  # from the largest; what differs further down only because it differs above is no finding of its own
     ("error", "mixed_patients", "PatientID", "person", "two patients lie in one folder: keep the one of the masks"),
     ("error", "mixed_studies", "StudyInstanceUID", "study", "keep the study that the masks belong to"),
     ("error", "mixed_series", "SeriesInstanceUID", "series", "keep the series that the masks belong to"),
@@ -26,15 +26,15 @@ def origin(volume: Volume, headers: list[SliceHeader], measures: Measures) -> It
     """Findings on the UIDs of one patient's slices, and on what could identify the person."""
     patient, n = (volume.patient,), len(headers)
     above: list[tuple[str, ...]] = [()] * n
-    for level, code, tag, field, remedy in _LEVELS:
+    for level, code, tag, field, remedy in _SHARED:
         values = [getattr(header, field) for header in headers]
         together = [(*whole, value) for whole, value in zip(above, values, strict=True)]
         if len(set(together)) > len(set(above)):
             counts = Counter(values).most_common()
             fewer = [rank for rank, value in enumerate(values) if value != counts[0][0]]
-            found = f"{len(counts)} with {' and '.join(str(count) for _, count in sorted(counts, key=lambda c: c[1]))}"
-            text = f"expected one {tag}, found {found} slices, the fewer at {named_slices(fewer, n)}; {remedy}."
-            yield Finding(level, code, patient, text)
+            of_each = " and ".join(str(count) for _, count in counts[:3]) + " and fewer" * (len(counts) > 3)
+            found = f"{len(counts)} with {of_each} slices, the fewer at {named_slices(fewer, n)}"
+            yield Finding(level, code, patient, f"expected one {tag}, found {found}; {remedy}.")
         above = together
     yield from _repeated(patient, headers, measures)
     places = sorted({place for header in headers for place in header.identifying})
