@@ -26,7 +26,7 @@ MAX_SPREAD = 0.8
 # sound scans and shifted or reversed ones, at most 1.84 under masks of another patient.
 MIN_CONTRAST = 1.9
 MIN_CONTRAST_SLICES = 8
-MIN_END_PX = 30
+MIN_END_PX = 100  # a smaller tip fits any soft tissue
 LEVELS_HU = (-100, 250)  # beyond, bone and air would outshine the liver's edge
 BLUR_PX = 1.0
 

@@ -351,7 +351,7 @@ def unreadable(dicoms: Files, masks: Files) -> None:
         (mask_dropped, {"masks_shifted"}, "masks 10 to"),
         (mask_doubled, {"masks_shifted", "mask_doubled"}, "fit 1 slice earlier"),
         (mask_lost, {"masks_unpaired"}, "without number 7"),
-        (mask_blank, {"mask_missing"}, "empty masks between slices with liver, at slice 13 of 24"),
+        (mask_blank, {"mask_missing"}, "slice 13 of 24 has an empty mask between"),
         (last_mask_blank, {"mask_missing"}, "slice 15 of 24 has an empty mask, but"),
         (masks_all_blank, {"no_liver"}, "all 24 masks are empty"),
         (masks_mirrored, {"mask_mirrored"}, "rows mirrored"),
