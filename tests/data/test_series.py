@@ -93,8 +93,11 @@ def test_without_uids_and_patients_the_folder_tells_series_apart(write_series: W
     first, second = find_scans(tmp_path).scans
     assert (first.name, second.name) == ("a", "b") and first.patient != second.patient
     assert first.open().shape[0] == second.open().shape[0] == 5
-    write_series(tmp_path / "c", volume(seed=1), np.zeros(3), STEPS, **tags, SOPInstanceUID="")
-    assert find_scans(tmp_path / "c").scans[0].identity != first.identity  # same names, sizes and places
+    again = [Path(shutil.copytree(tmp_path / "a", tmp_path / name / "a")) for name in ("copy", "other")]
+    for path in again[1].iterdir():  # same names, sizes and places, another patient's pixels
+        path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    copy, other = (find_scans(place).scans[0] for place in again)
+    assert copy.identity == first.identity != other.identity
 
 
 @pytest.mark.parametrize(
