@@ -90,6 +90,7 @@ def test_without_uids_and_patients_the_folder_tells_series_apart(write_series: W
     tags = dict.fromkeys(("PatientID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"), "")
     for name in ("a", "b"):
         write_series(tmp_path / name, volume(), np.zeros(3), STEPS, **tags, SOPInstanceUID="")
+    change(list((tmp_path / "a").iterdir()), MediaStorageSOPInstanceUID="")
     first, second = find_scans(tmp_path).scans
     assert (first.name, second.name) == ("a", "b") and first.patient != second.patient
     assert first.open().shape[0] == second.open().shape[0] == 5
