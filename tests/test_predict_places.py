@@ -262,6 +262,23 @@ def test_a_broken_scan_does_not_stop_the_next(
     assert whole["files_of_scans"] == 9 and whole["left_out"] == []
 
 
+def test_masks_are_kept_for_the_same_scan_and_settings_alone(
+    write_series: Write, predict: Predict, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "in", np.full((3, 8, 8), 50), np.zeros(3), GEOMETRIES["tilt"][0])
+    given = "formats=[png,nifti]"
+    for said_of_it in ("ml in 3 of 3 slices", "in: done before"):
+        code, said = predict(tmp_path / "in", given)
+        assert code == 1 and said_of_it in said and "in: no nifti: NIfTI has one step" in said  # refused before too
+    for other, names in (("threshold=50", "threshold"), ("alarms=false", "alarms"), ("formats=[png]", "formats")):
+        code, said = predict(tmp_path / "in", given, other)
+        assert code == 1 and f"expected the masks of this command, found those of another {names}" in said
+    shutil.rmtree(tmp_path / "in")
+    write_series(tmp_path / "in", np.full((3, 8, 8), 60), np.zeros(3), GEOMETRIES["tilt"][0])
+    code, said = predict(tmp_path / "in", given)
+    assert code == 1 and "found those of another scan" in said
+
+
 def test_files_left_out_are_counted_and_decide_the_exit_code(
     write_series: Write, predict: Predict, tmp_path: Path
 ) -> None:

@@ -280,6 +280,9 @@ def test_a_chaos_tree_is_read_as_training_reads_it(tree: Path, tmp_path: Path) -
     identity = search(tree).scans[0].identity
     shutil.copytree(tree, tmp_path / "plain_copy")
     assert search(tmp_path / "plain_copy").scans[0].identity == identity
+    for place in tmp_path.glob("plain_copy/Train_Sets/CT/1/DICOM_anon/*"):  # another patient's pixels in files of
+        place.write_bytes(place.read_bytes()[:-40] + b"\7" * 40)  # these names and sizes, as all of CHAOS has
+    assert search(tmp_path / "plain_copy").scans[0].identity != identity
     (folder / "._i0000,0000b.dcm").write_bytes(bytes(300))
     (folder / ".DS_Store").write_bytes(bytes(300))
     shutil.copy(max(folder.glob("*.dcm")), folder / "again")  # training takes .dcm alone

@@ -1,0 +1,74 @@
+"""The predictor: what several passes make of a slice, at which angle, and where liver begins."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from chaos_seg.data.scan import Scan
+from chaos_seg.predict import predict_scan
+from chaos_seg.prediction import PackedMask, Predictor
+
+
+class Odds(torch.nn.Module):
+    """Stands for a Segmenter: the probability of a pixel is its HU / 1000 shifted into 0 to 1, seen as `turn` says."""
+
+    def __init__(self, factor: float = 1.0):
+        super().__init__()
+        self.factor = factor
+        self.preprocessing = {"image_size": 64, "level_hu": 0, "width_hu": 2000}
+        self.seen: list[np.ndarray] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += list(images[:, 0].numpy())
+        return torch.logit(((images + 1) / 2 * self.factor).clamp(1e-6, 1 - 1e-6))
+
+
+def predictor(*models: Odds, **options: object) -> Predictor:
+    return Predictor(list(models), torch.device("cpu"), **options)  # type: ignore[arg-type]
+
+
+def test_a_turned_pass_is_turned_back() -> None:
+    rows, columns = np.indices((64, 64))
+    hu = np.where((np.abs(rows - 20) < 6) & (np.abs(columns - 40) < 10), 800, -800).astype(np.int16)
+    model = Odds()
+    (passes,) = predictor(model, rotations_deg=(0.0, 30.0)).passes([hu])
+    straight, turned = model.seen
+    assert np.abs(straight - turned).mean() > 0.05  # the network saw something else
+    assert np.abs(passes[0] - passes[1])[8:-8, 8:-8].mean() < 0.02  # and says the same of each place
+    assert np.abs(passes[0] - passes[1]).max(initial=0, where=hu > 0) < 0.6
+
+
+def test_several_models_are_their_mean() -> None:
+    hu = np.full((64, 64), 600, np.int16)  # 0.8, 0.4 and 0.2: their mean is 0.467
+    models = [Odds(), Odds(0.5), Odds(0.25)]
+    (probability,) = predictor(*models).probabilities([hu])
+    assert probability == pytest.approx(np.full((64, 64), (0.8 + 0.4 + 0.2) / 3), abs=1e-3)
+    for threshold, liver in ((118, True), (120, False)):
+        scan: Scan = Scan(
+            "a", (), (1, 64, 64), np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), lambda rank: hu
+        )
+        assert predict_scan(scan, predictor(*models), threshold, False, False).mask[0].all() == liver
+
+
+def test_liver_is_above_the_threshold_not_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = np.array([[99, 100, 101]]) / 255
+    monkeypatch.setattr(Predictor, "passes", lambda self, slices: iter([plane[None]]))
+    mask = predictor(Odds()).mask([np.zeros((1, 3), np.int16)], 100)
+    assert mask[0].tolist() == [[False, False, True]] and mask.pixels().tolist() == [1]
+    scan = SimpleNamespace(shape=(1, 1, 3), hu=lambda rank: np.zeros((1, 3), np.int16), step_mm=1.0)
+    scan.origin_mm, scan.row_mm, scan.column_mm = np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0])
+    scan.spacing_mm = (1.0, 1.0, 1.0)
+    monkeypatch.setattr(Predictor, "passes", lambda self, slices: (plane[None] for _ in slices))
+    found = predict_scan(scan, predictor(Odds()), 100, False, False)  # type: ignore[arg-type]
+    assert found.mask[0].tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (8, 8), (1, 17)])
+def test_a_packed_mask_gives_back_its_planes(shape: tuple[int, int]) -> None:
+    planes = np.random.default_rng(0).random((6, *shape)) > 0.5
+    mask = PackedMask(planes)
+    assert len(mask) == 6 and all((mask[rank] == planes[rank]).all() for rank in range(6))
+    assert np.array_equal(np.stack(mask[1:3]), planes[1:3])
+    assert mask.pixels().tolist() == planes.sum(axis=(1, 2)).tolist()
