@@ -106,7 +106,6 @@ def _is_copy(item: Slice, other: Slice) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=4096)
 def content_hash(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
