@@ -142,7 +142,10 @@ def _opened(path: Path) -> Any:
 
 def _doubts(header: Any, shape: tuple[int, ...]) -> list[str]:
     """Whether other programs may put the volume elsewhere: ITK goes by the qform, nibabel by the sform."""
-    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    try:
+        sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    except ValueError:
+        return ["its qform is no rotation: programs differ in where it lies, and its masks too"]
     if sform is None and qform is None:
         return ["it says no orientation (sform and qform codes are 0): left and right, front and back are a guess"]
     if sform is None or qform is None:

@@ -122,6 +122,14 @@ def test_names_of_one_stem_stay_apart(tmp_path: Path) -> None:
     assert [found.name for found in find_scans(tmp_path).scans] == ["a", "a_2", "b"]
 
 
+def test_a_qform_that_is_no_rotation_is_doubted(tmp_path: Path) -> None:
+    content = bytearray(saved(tmp_path / "a.nii", hu()).read_bytes())
+    content[252:254] = (1).to_bytes(2, "little")  # qform_code
+    content[256:268] = np.array([0.9, 0.9, 0.9], "<f4").tobytes()  # of a unit quaternion
+    (tmp_path / "a.nii").write_bytes(content)
+    assert opened(tmp_path / "a.nii").warnings[0].startswith("its qform is no rotation: programs differ")
+
+
 def test_what_nibabel_mends_in_a_header_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     content = bytearray(saved(tmp_path / "a.nii", hu()).read_bytes())
     content[252:254] = (99).to_bytes(2, "little")  # qform_code
