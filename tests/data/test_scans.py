@@ -101,6 +101,7 @@ def test_localisers_are_left_out_and_gaps_named(write_series: Write, tmp_path: P
             {"ImagePositionPatient": lambda rank: [0, 0, 3.0 * max(rank, 1)]},
             "found .* 0.00 mm apart at .* mm, and nothing that tells",
         ),
+        ({"ImageType": "LOCALIZER"}, r"found none(.|\n)*4 left out, a scout \(LOCALIZER\)"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, r"found none(.|\n)*4 left out, a scout \(LOCALIZER\)"),
     ],
 )
