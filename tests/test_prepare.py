@@ -103,7 +103,7 @@ def test_counts_errors_and_keeps_what_is_there(
     caplog.clear()
     assert prepare(configure("downloads=[]"), tmp_path / "audit") == 1
     assert (
-        "error    mask_missing, patient 1: empty masks between slices with liver, at slice 4 of 7" in caplog.text
+        "error    mask_missing, patient 1: slice 4 of 7 has an empty mask between slices with liver" in caplog.text
         and "Ready" not in caplog.text
     )
 
