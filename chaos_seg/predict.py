@@ -328,7 +328,7 @@ def main(cfg: DictConfig) -> None:
     without = [outcome.name for outcome in outcomes if outcome.refused]
     lost = sum(item.lost for item in search.left_out)
     chosen, slices = len(outcomes), sum(len(found.files) for found in search.scans)
-    log.info("%d files are slices of %d scans, %d are left out.", slices, len(search.scans), len(search.left_out))
+    log.info("Files: %d are slices of scans, %d are left out.", slices, len(search.left_out))
     log.info("%d of %d scans in %s. Not a medical device.", chosen - len(failed), chosen, output)
     wrong = [
         *([f"Not predicted: {', '.join(failed)}"] if failed else []),

@@ -284,7 +284,7 @@ def test_files_left_out_are_counted_and_decide_the_exit_code(
     (tmp_path / "in" / "notes.txt").write_text("x")
     code, said = predict(tmp_path / "in", "formats=[png]")
     assert code == 0 and "1 left out, neither DICOM nor NIfTI: notes.txt" in said
-    assert "3 files are slices of 1 scans, 1 are left out." in said
+    assert "Files: 3 are slices of scans, 1 are left out." in said
     (tmp_path / "in" / "broken.dcm").write_bytes(b"x")
     code, said = predict(tmp_path / "in", "formats=[png]", f"output={tmp_path / 'more'}")
     assert code == 1 and "1 files or folders left out that may hold slices" in said
