@@ -19,6 +19,7 @@ TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 APART_MM = 1.0  # sform and qform that put a voxel further apart contradict each other
 LABELS = 256  # whole numbers from 0 up, at most so many: labels or an 8-bit picture, no HU
 CHUNK = 1 << 22
+MIN_STEP_MM, MAX_STEP_MM, MAX_PLACE_MM = 1e-3, 1e3, 1e6
 MAX_SLICES, MAX_OFFSET = 100_000, 1 << 26  # bytes before the voxels: extensions
 
 
@@ -69,14 +70,17 @@ def nifti_scan(name: str, path: Path) -> Scan:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     kind = image.get_data_dtype().kind
-    flat = not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12
+    unit = str(header.get_xyzt_units()[0])
+    steps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * TO_MM.get(unit, 1.0)  # RAS to LPS
+    sizes = np.linalg.norm(steps, axis=0)  # of the steps along each axis, and how far away the first voxel is
+    # NaN is refused too.
+    flat = not (sizes[:3].min() >= MIN_STEP_MM and sizes[:3].max() <= MAX_STEP_MM and sizes[3] <= MAX_PLACE_MM)
+    flat = flat or abs(np.linalg.det(steps[:, :3] / sizes[:3])) < 1e-3
     if len(shape) != 3 or min(shape) < 1 or flat or kind not in "iuf":
         raise UserError(
             f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
             "save one volume of HU."
         )
-    unit = str(header.get_xyzt_units()[0])
-    steps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * TO_MM.get(unit, 1.0)  # RAS to LPS
     # nibabel's axes are (column, row, slice) of a scanner's file; which is which in the patient, Axial tells.
     ranks = np.arange(shape[2])[:, None]
 

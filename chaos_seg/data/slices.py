@@ -13,6 +13,7 @@ from chaos_seg.errors import UserError
 
 SAME = 1e-3  # directions and spacings that differ by less are the same
 DICOMDIR = "1.2.840.10008.1.3.10"
+MAX_SPACING_MM, MAX_PLACE_MM = 1e3, 1e6  # beyond is damage
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
     sound = [len(values) for values in geometry] == [3, 6, 2] and bool(np.isfinite(np.concatenate(geometry)).all())
     if sound:
         axes = orientation.reshape(2, 3)
-        sound = np.allclose(axes @ axes.T, np.eye(2), atol=SAME) and spacing.min() > 0 and min(size) > 0
+        sound = np.allclose(axes @ axes.T, np.eye(2), atol=SAME) and min(size) > 0
+        sound = sound and 0 < spacing.min() <= spacing.max() < MAX_SPACING_MM and np.abs(position).max() < MAX_PLACE_MM
     if not sound:
         return LeftOut(
             path,

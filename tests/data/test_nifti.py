@@ -59,6 +59,12 @@ def scaled(factor: float) -> np.ndarray:
     return affine
 
 
+@pytest.mark.parametrize("factor", [1e30, 1e-9])
+def test_an_absurd_affine_is_refused(tmp_path: Path, factor: float) -> None:
+    with pytest.raises(UserError, match="expected a volume of numbers with three axes and an affine"):
+        opened(saved(tmp_path / "a.nii", hu(), scaled(factor)))
+
+
 def test_a_label_map_is_no_scan(tmp_path: Path) -> None:
     saved(tmp_path / "image.nii.gz", hu())
     saved(tmp_path / "labels.nii.gz", np.abs(hu()) % 16)
