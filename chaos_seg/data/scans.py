@@ -2,6 +2,7 @@
 other file.
 """
 
+import errno
 import functools
 import hashlib
 import logging
@@ -91,10 +92,10 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
         try:
             root = unpacked / _file_name(_below(path, place).removesuffix(".zip"), [p.name for p in unpacked.glob("*")])
             unzip(path, root)
+            more, nested = _scans_below(root, unpacked, left_out)
         except UserError as error:
             left_out.append(LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True))
             continue
-        more, nested = _scans_below(root, unpacked, left_out)
         scans += more
         left_out += [LeftOut(inner, "a zip in a zip: unpack it yourself", lost=True) for inner in nested]
     search = Search(_named(scans), left_out)
@@ -168,6 +169,10 @@ def _files(root: Path, left_out: list[LeftOut]) -> Iterator[Path]:
         left_out.append(LeftOut(Path(str(error.filename)), f"can't be read ({error.strerror})", lost=True))
 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        if not os.access(folder, os.X_OK):  # its names can be read, but nothing of it
+            folders.clear()
+            unreadable(PermissionError(errno.EACCES, "Permission denied", folder))
+            continue
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

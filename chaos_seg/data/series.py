@@ -94,7 +94,7 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[LeftOut]
 
 
 def _is_copy(item: Slice, other: Slice) -> bool:
-    if item.size != other.size or np.abs(item.position_mm - other.position_mm).max() > SAME_MM:
+    if len(_stacks([item, other])) > 1 or np.abs(item.position_mm - other.position_mm).max() > SAME_MM:
         return False
     if content_hash(item.path) == content_hash(other.path):
         return True

@@ -130,7 +130,7 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         orientation=orientation,
         spacing_mm=spacing,
         size=size,
-        thickness_mm=float(thickness[0]) if len(thickness) == 1 and np.isfinite(thickness[0]) else 0.0,
+        thickness_mm=float(thickness[0]) if len(thickness) == 1 and 0 < thickness[0] < MAX_SPACING_MM else 0.0,
         times=tuple(_text(header, key) for key in PHASES),
         synthetic=_text(header, "SyntheticData") == "YES",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from chaos_seg.data.archive import MAX_RATIO, entry_fault
-from chaos_seg.errors import UserError
+from chaos_seg.errors import UserError, unusable_file
 
 
 def unzip(archive: Path, place: Path) -> None:
@@ -22,6 +22,9 @@ def unzip(archive: Path, place: Path) -> None:
             entries = [info for info in zip_file.infolist() if not info.is_dir()]
             if faults := [f"{info.filename!r} {fault}" for info in entries if (fault := entry_fault(info))]:
                 raise UserError(f"{archive}: expected ordinary files, but {faults[0]}; unpack it yourself.")
+            names = [Path(info.filename) for info in entries]  # without // and ./
+            if len(set(names)) < len(names) or any(set(name.parents) & set(names) for name in names):
+                raise UserError(f"{archive}: expected a name for each file, but some take another's place; unpack it.")
             size = sum(info.file_size for info in entries)
             if size > MAX_RATIO * archive.stat().st_size:
                 raise UserError(
@@ -39,6 +42,8 @@ def unzip(archive: Path, place: Path) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
         shutil.rmtree(place, ignore_errors=True)
         raise UserError(f"{archive}: expected a zip, found a damaged one ({error!s:.200}); copy it again.") from None
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(place, ignore_errors=True)
+        if isinstance(error, OSError) and unusable_file(error) is None:  # such as a name that is too long
+            raise UserError(f"{archive}: it can't be unpacked ({error.strerror}); unpack it yourself.") from None
         raise

@@ -317,14 +317,22 @@ def test_a_zip_is_unpacked_and_searched(write_series: Write, tree: Path, tmp_pat
     (tmp_path / "in" / "damaged.zip").write_bytes(data)
     with zipfile.ZipFile(tmp_path / "in" / "evil.zip", "w") as evil:
         evil.writestr("../../escaped.dcm", b"x")
+    for name, entries in (("twice", ("d/a.dcm", "d//a.dcm")), ("inside", ("a", "a/b")), ("long", ("n" * 300,))):
+        with zipfile.ZipFile(tmp_path / "in" / f"{name}.zip", "w") as odd:
+            for entry in entries:
+                odd.writestr(entry, b"x")
+    with zipfile.ZipFile(tmp_path / "in" / "torn_tree.zip", "w") as torn:
+        torn.writestr("Train_Sets/CT/1/DICOM/a.dcm", b"x")
     with zipfile.ZipFile(tmp_path / "in" / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("zeros", bytes(10_000_000))
     result = search(tmp_path / "in", tmp_path / "again")
     assert [scan.name for scan in result.scans] == ["one"] and not (tmp_path / "escaped.dcm").exists()
     reasons = {item.path.name: item.reason for item in result.left_out}
     assert "found a damaged one" in reasons["damaged.zip"] and "unsafe name" in reasons["evil.zip"]
+    assert all("some take another's place" in reasons[name] for name in ("twice.zip", "inside.zip"))
+    assert "it can't be unpacked (File name too long)" in reasons["long.zip"] and "torn_tree.zip" in reasons
     assert "at most 64 times the zip" in reasons["bomb.zip"] and all(item.lost for item in result.left_out)
-    assert [path.name for path in (tmp_path / "again").iterdir()] == ["one"]
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["one", "torn_tree"]
 
 
 def test_a_name_fits_a_folder_whatever_the_path(write_series: Write, tmp_path: Path) -> None:

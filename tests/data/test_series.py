@@ -66,6 +66,10 @@ def test_a_copy_is_the_same_instance_at_the_same_place_with_the_same_content(
     assert [found.open().shape[0] for found in search.scans] == [5]
     assert sorted(item.path.name for item in search.left_out) == sorted(f"copy_of_{p.name}" for p in paths[:2])
     assert all("a copy of a slice that is there" in item.reason and not item.lost for item in search.left_out)
+    shutil.rmtree(tmp_path / "in" / "z")
+    shutil.copytree(tmp_path / "in", tmp_path / "scaled" / "a")
+    change(list(Path(shutil.copytree(tmp_path / "in", tmp_path / "scaled" / "b")).iterdir()), PixelSpacing=[0.9, 0.9])
+    assert [scan.spacing_mm for scan in opened(tmp_path / "scaled")] == [(3, 0.8, 0.6), (3, 0.9, 0.9)]
     other = tmp_path / "in" / "other.dcm"
     shutil.copy(paths[2], other)
     change([other], PixelData=(np.zeros((6, 5)) + 7).astype("<i2").tobytes())  # the same instance, another picture
@@ -197,7 +201,7 @@ def test_frames_of_reference_tell_series_apart_unless_each_slice_has_its_own(
     assert scan.shape[0] == 6 and scan.warnings == ("each slice has a FrameOfReferenceUID of its own: taken for one",)
 
 
-@pytest.mark.parametrize("thickness", ["1,5", "N/A", "1.5\\1.5", "nan"])
+@pytest.mark.parametrize("thickness", ["1,5", "N/A", "1.5\\1.5", "nan", "-5"])
 def test_an_odd_header_value_is_no_reason_to_stop(write_series: Write, tmp_path: Path, thickness: str) -> None:
     paths = write_series(tmp_path, volume(1), np.zeros(3), STEPS, SliceThickness=1.0)
     head, odd = paths[0].read_bytes(), thickness.encode().ljust(len(thickness) + len(thickness) % 2)
