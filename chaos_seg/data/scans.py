@@ -18,7 +18,7 @@ from tqdm import tqdm
 from chaos_seg.data.chaos import PatientFolder, find_patients, natural_key, pair_slices
 from chaos_seg.data.nifti import is_label_map, is_nifti, nifti_scan
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.series import Series, content_hash, scan_of, series_of
+from chaos_seg.data.series import Series, content_hash, scan_of, series_of, series_uids
 from chaos_seg.data.slices import LeftOut, Slice, read_place
 from chaos_seg.data.unzip import unzip
 from chaos_seg.errors import UserError, raise_faults
@@ -34,7 +34,7 @@ RESERVED = "summary.json"  # of the output folder, beside the scans'
 class FoundScan:
     """A scan that was found and not yet looked at: open() tells what is wrong with it.
 
-    `identity` is a hash that is another one for other slices: of their UIDs or names, with sizes, or of a NIfTI file.
+    `identity` is a hash of the content of its files, and so another one for another scan.
     """
 
     name: str
@@ -199,11 +199,14 @@ def _chaos_patient(folder: PatientFolder) -> FoundScan:
             if not isinstance(item, Slice):
                 raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
             slices.append(item)
+        if len(series := series_uids(slices)) > 1:
+            raise UserError(
+                f"{folder.dicom_dir}: expected one series of one patient, found {len(series)} by PatientID, "
+                "StudyInstanceUID or SeriesInstanceUID; give each a folder of its own."
+            )
         return scan_of(name, slices, by_name=True)
 
-    # All slices of CHAOS have one size: some must say by their content whose they are.
-    told = [content_hash(files[place]) for place in (0, len(files) // 2, -1)] if files else []
-    identity = _hash([told, *((path.name, path.stat().st_size) for path in files)])
+    identity = _hash([(path.name, content_hash(path)) for path in files])
     return FoundScan(folder.patient, folder.patient, identity, files, f"{len(files)} slices", read)
 
 
@@ -221,14 +224,8 @@ def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -
         notes = list(volume.notes)
         if beside:
             notes.append(f"{len(beside)} files beside its slices can't be read, {beside[0]} first")
-        uids = {item.instance for item in volume.slices}
-        named = len(uids) == len(volume.slices) and "" not in uids
-        identity = _hash(
-            sorted(
-                (item.instance if named else content_hash(item.path), item.path.stat().st_size)
-                for item in volume.slices
-            )
-        )
+        # Of the content, since pixels and headers may be mended in place.
+        identity = _hash(sorted(content_hash(item.path) for item in volume.slices))
         files = tuple(item.path for item in volume.slices)
         read = functools.partial(_read_series, volume=volume, notes=notes)
         scans.append(FoundScan(name, volume.patient, identity, files, volume.description, read))

@@ -73,6 +73,11 @@ def series_of(slices: Iterable[Slice]) -> tuple[list[Series], list[LeftOut]]:
     return volumes, left_out
 
 
+def series_uids(slices: Iterable[Slice]) -> set[tuple[str, ...]]:
+    """What tells the patients and series of slices apart."""
+    return {(item.patient, item.study, item.series) for item in slices}
+
+
 def _by(slices: Iterable[Slice], key: Callable[[Slice], T]) -> list[list[Slice]]:
     groups: dict[T, list[Slice]] = {}
     for item in slices:

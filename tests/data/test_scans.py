@@ -294,6 +294,17 @@ def test_a_chaos_tree_is_read_as_training_reads_it(tree: Path, tmp_path: Path) -
     assert {item.path.name for item in result.left_out} > {"._i0000,0000b.dcm", ".DS_Store", "again"}
 
 
+@pytest.mark.parametrize("keyword", ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_a_chaos_patient_of_two_series_is_refused(tree: Path, keyword: str) -> None:
+    for path in sorted((tree / "Train_Sets" / "CT" / "2" / "DICOM_anon").iterdir())[4:]:
+        ds = pydicom.dcmread(path)
+        setattr(ds, keyword, "1.2.3.4")
+        ds.save_as(path)
+    with pytest.raises(UserError, match="expected one series of one patient, found 2 by PatientID"):
+        find_scans(tree, "2")
+    assert find_scans(tree, "1")[0].shape[0] == 7
+
+
 def test_patients_of_a_chaos_tree_without_its_root_are_patients(phantom_root: Path) -> None:
     """Blank PatientIDs, one series UID each."""
     names = [scan.name for scan in choose(search(phantom_root / "Train_Sets" / "CT").scans, None)]
