@@ -16,11 +16,12 @@ class UserError(Exception):
 
     def __init__(self, sentence: str, code: str = "unreadable_file", faults: Sequence[object] = ()):
         lines = [sentence, *(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))]
-        super().__init__("\n".join(_printable(line) for line in lines))
+        super().__init__("\n".join(printable(line) for line in lines))
         self.code = code
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """`text` with what can't be printed as in a Python literal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

@@ -87,7 +87,8 @@ class Scan:
             return self.step_mm, np.zeros(1, np.int64)
         z = np.sort(self.z_mm)
         steps = np.diff(z)
-        usual = float(steps[np.abs(steps - np.median(steps)) <= 0.2 * np.median(steps)].mean())
+        like = steps[np.abs(steps - np.median(steps)) <= 0.2 * np.median(steps)]
+        usual = float((like if len(like) else steps).mean())
         for places in (np.arange(len(z)), np.rint((z - z[0]) / usual).astype(np.int64)):
             step = float((z[-1] - z[0]) / max(int(places[-1]), 1))
             wide = np.diff(places) > 1

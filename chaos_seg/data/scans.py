@@ -21,12 +21,28 @@ from chaos_seg.data.scan import Scan
 from chaos_seg.data.series import Series, content_hash, scan_of, series_of, series_uids
 from chaos_seg.data.slices import LeftOut, Slice, read_place
 from chaos_seg.data.unzip import unzip
-from chaos_seg.errors import UserError, raise_faults
+from chaos_seg.errors import UserError, printable, raise_faults
 
 log = logging.getLogger(__name__)
 
 MAX_NAME = 100  # bytes of a scan's name, which is a folder's
-OTHER_VOLUMES = (".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".7z", ".rar", ".tar", ".gz", ".tgz")
+OTHER_VOLUMES = (
+    ".hdr",
+    ".img",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".mgz",
+    ".mnc",
+    ".iso",
+    ".7z",
+    ".rar",
+    ".tar",
+    ".gz",
+    ".tgz",
+)
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".part")
 RESERVED = "summary.json"  # of the output folder, beside the scans'
 
 
@@ -62,7 +78,7 @@ class Search:
         for item in self.left_out:
             groups.setdefault((not item.lost, item.reason), []).append(item.path)
         return [
-            f"{len(paths)} left out, {reason}: {paths[0].name}" + (" first" if len(paths) > 1 else "")
+            printable(f"{len(paths)} left out, {reason}: {paths[0].name}") + (" first" if len(paths) > 1 else "")
             for (_, reason), paths in sorted(groups.items())
         ]
 
@@ -148,7 +164,9 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list
             left_out.append(item)
         elif zipfile.is_zipfile(path):
             zips.append(path)
-        elif path.name.lower().endswith(OTHER_VOLUMES):
+        elif not any(head := _head(path)):
+            left_out.append(LeftOut(path, "an empty or zeroed file", lost=True))
+        elif path.name.lower().endswith((*OTHER_VOLUMES, *COMPRESSED)) or head.startswith(b"PK\3\4"):
             left_out.append(LeftOut(path, "a format that is not read: save it as DICOM or .nii.gz", lost=True))
         else:
             left_out.append(LeftOut(path, "neither DICOM nor NIfTI"))
@@ -156,6 +174,22 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list
     left_out += more
     damaged = [item for item in left_out[lost:] if item.lost]
     return _dicom(volumes, place, damaged) + scans, zips
+
+
+def _beside_chaos(path: Path) -> LeftOut:
+    """Why a file of a CHAOS tree that training does not read is left out."""
+    item = None if path.name.startswith(".") else read_place(path)
+    if isinstance(item, Slice):
+        return LeftOut(path, "a CT slice where a CHAOS tree has none: DICOM_anon/*.dcm of a patient", lost=True)
+    return item or LeftOut(path, "no CT slice of a CHAOS tree")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(256)
+    except OSError:
+        return b"?"  # read_place() has said it
 
 
 def _files(root: Path, left_out: list[LeftOut]) -> Iterator[Path]:

@@ -53,7 +53,7 @@ def series_of(slices: Iterable[Slice]) -> tuple[list[Series], list[LeftOut]]:
 
     What makes no one volume is split by orientation, spacing and size, then by acquisition or time point, or refused.
     """
-    groups = _by(slices, lambda item: (item.patient, item.study, item.series, "" if item.series else item.path.parent))
+    groups = _by(slices, _owner)
     uids = [group[0].series for group in groups]
     volumes: list[Series] = []
     left_out: list[LeftOut] = []
@@ -68,9 +68,20 @@ def series_of(slices: Iterable[Slice]) -> tuple[list[Series], list[LeftOut]]:
             frames = [kept]
         stacks, scouts = _without_scouts([stack for frame in frames for stack in _stacks(frame)])
         left_out += [*copies, *scouts]
+        if len(stacks) > 1:
+            notes.append(
+                f"one of {len(stacks)} stacks of its series, told apart by frame of reference, orientation, "
+                "spacing or size"
+            )
         for number, stack in enumerate(stacks, 1):
             volumes += _phases(stack, f"stack{number}" if len(stacks) > 1 else "", notes)
     return volumes, left_out
+
+
+def _owner(item: Slice) -> Hashable:
+    if item.series:
+        return item.patient, item.study, item.series
+    return item.patient, item.study, item.path.parent, item.number, item.description, item.name
 
 
 def series_uids(slices: Iterable[Slice]) -> set[tuple[str, ...]]:
@@ -90,9 +101,8 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[LeftOut]
     kept: dict[str, list[Slice]] = {}
     copies = []
     for item in slices:
-        same = (other for other in kept.get(item.instance, []) if _is_copy(item, other))
-        if (original := next(same, None)) is not None:
-            copies.append(LeftOut(item.path, f"a copy of a slice that is there ({original.path.name})"))
+        if any(_is_copy(item, other) for other in kept.get(item.instance, [])):
+            copies.append(LeftOut(item.path, "a copy of a slice that is there"))
         else:
             kept.setdefault(item.instance, []).append(item)
     return [item for group in kept.values() for item in group], copies
@@ -125,7 +135,8 @@ def _stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
             turned = np.abs(item.orientation - first.orientation).max()
             scaled = np.abs(item.spacing_mm - first.spacing_mm).max()
             if item.size == first.size and turned <= SAME and scaled <= SAME:
-                next(stack for stack in stacks if stack[0] is first).append(item)
+                # One side of the slices is up for all, also where theirs differ by rounding.
+                next(stack for stack in stacks if stack[0] is first).append(replace(item, normal=first.normal))
                 break
         else:
             stacks.append([item])
@@ -149,14 +160,27 @@ def _phases(stack: Sequence[Slice], part: str, notes: Sequence[str]) -> list[Ser
     """A stack as one volume, as several where acquisitions or time points share its stretch of the body, or refused."""
     steps = np.diff(np.sort([item.z_mm for item in stack]))
     close = bool(len(steps)) and steps.min() < MIN_STEP_MM
-    for number, name in enumerate(PHASES):
-        groups = _runs(stack) if name == "InstanceNumber" else _by(stack, lambda item: item.times[number])  # noqa: B023
+    numbers = [item.times[PHASES.index("InstanceNumber")] for item in stack]
+    for number, name in enumerate((*PHASES, "folder")):
+        if name == "InstanceNumber":
+            groups = _runs(stack)
+        elif name == "folder":
+            groups = _by(stack, lambda item: str(item.path.parent))
+        else:
+            groups = _by(stack, lambda item: item.times[number])  # noqa: B023
         # A number says it; the others also differ by chance, so they must make whole volumes.
         whole = min(map(len, groups)) > 2 and _overlap(groups) > 0.5 and (close or _even(groups))
         if _are_volumes(groups) and (number < 2 or whole):
             told = f"one of {len(groups)} in its series, told apart by {name}"
             parts = [f"{part}_acq{k}".lstrip("_") for k in range(1, len(groups) + 1)]
             return [Series(g, p, (*notes, told)) for g, p in zip(groups, parts, strict=True)]
+    counts = {numbers.count(value) for value in numbers}
+    if not close and len(set(numbers)) > 1 and min(counts) > 1:
+        refusal = (
+            f"expected an InstanceNumber for each slice, found each {min(counts)} times or more, as when several "
+            "acquisitions are mixed, and nothing that tells them apart; name a folder that holds one of them"
+        )
+        return [Series(stack, part, tuple(notes), refusal)]
     if not close:
         return [Series(stack, part, tuple(notes))]
     ordered = sorted(stack, key=lambda item: item.z_mm)
@@ -209,9 +233,11 @@ def _overlap(groups: Sequence[Sequence[Slice]]) -> float:
 
 
 def _even(groups: Sequence[Sequence[Slice]]) -> bool:
-    """Whether the slices of all groups are one distance apart."""
+    """Whether the slices of all groups are one distance apart, but for a few that are missing."""
     steps = np.concatenate([np.diff(np.sort([item.z_mm for item in group])) for group in groups])
-    return bool(np.ptp(steps) <= 0.01 * steps.mean())
+    multiples = steps / np.median(steps)
+    whole = np.abs(multiples - np.rint(multiples)) <= 0.02
+    return bool(whole.all() and (multiples > 1.5).mean() <= 0.25)
 
 
 def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Sequence[str] = ()) -> Scan:
@@ -226,6 +252,7 @@ def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Se
                 f"{other.path}: expected the orientation, PixelSpacing and size of {slices[0].path.name}, found "
                 "others; it is of another series: remove it."
             )
+    (slices,) = _stacks(slices)
     ordered = list(slices) if by_name else sorted(slices, key=lambda item: -item.z_mm)
     for one, other in pairwise(sorted(ordered, key=lambda item: item.z_mm)):
         if other.z_mm - one.z_mm < SAME_MM:

@@ -32,6 +32,7 @@ class Slice:
     path: Path
     instance: str  # SOPInstanceUID, or the one of the file's meta information
     patient: str  # PatientID
+    name: str  # PatientName
     study: str
     series: str
     frame: str  # FrameOfReferenceUID
@@ -43,14 +44,9 @@ class Slice:
     spacing_mm: np.ndarray  # (2,), between rows and between columns
     size: tuple[int, int]  # rows, columns
     thickness_mm: float  # 0 when it says none
+    normal: np.ndarray  # unit vector across the slice, towards the head, the back or the left, (3,)
     times: tuple[str, ...]  # values of PHASES, "" where it says none
     synthetic: bool
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Unit vector across the slice, towards the head, the back or the left, (3,)."""
-        normal = np.cross(self.orientation[:3], self.orientation[3:])
-        return normal * np.sign(normal[np.abs(normal).argmax()])
 
     @property
     def z_mm(self) -> float:
@@ -94,12 +90,14 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         return LeftOut(path, f"no CT but {modality:.16} {series}")
     if "LOCALIZER" in kind:
         return LeftOut(path, f"a scout (LOCALIZER) {series}")
+    if "ImagePositionPatient" not in header and "SECONDARY" in kind:
+        return LeftOut(path, f"a page or picture without a place in the patient {series}")
+    if (unit := _text(header, "RescaleType")) not in ("", "HU", "US"):  # US: unspecified
+        return LeftOut(path, f"no HU but {unit:.16} {series}", lost=True)
     if (_whole(header, "NumberOfFrames", 1), _whole(header, "SamplesPerPixel", 1)) != (1, 1):
         return LeftOut(
             path, f"several frames or colours in one file {series}; export it as single grey slices", lost=True
         )
-    if "ImagePositionPatient" not in header and "SECONDARY" in kind:
-        return LeftOut(path, f"a page or picture without a place in the patient {series}")
     geometry = [_numbers(header, key) for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")]
     position, orientation, spacing = geometry
     size = _whole(header, "Rows", 0), _whole(header, "Columns", 0)
@@ -120,6 +118,7 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         path=path,
         instance=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
         patient=_text(header, "PatientID"),
+        name=_text(header, "PatientName"),
         study=_text(header, "StudyInstanceUID"),
         series=_text(header, "SeriesInstanceUID"),
         frame=_text(header, "FrameOfReferenceUID"),
@@ -131,9 +130,15 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         spacing_mm=spacing,
         size=size,
         thickness_mm=float(thickness[0]) if len(thickness) == 1 and 0 < thickness[0] < MAX_SPACING_MM else 0.0,
+        normal=_normal(orientation),
         times=tuple(_text(header, key) for key in PHASES),
         synthetic=_text(header, "SyntheticData") == "YES",
     )
+
+
+def _normal(orientation: np.ndarray) -> np.ndarray:
+    normal = np.cross(orientation[:3], orientation[3:])
+    return normal * np.sign(normal[np.abs(normal).argmax()])
 
 
 def _values(header: pydicom.Dataset, key: str) -> list[Any]:

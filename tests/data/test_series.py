@@ -25,6 +25,12 @@ def opened(place: Path) -> list[Scan]:
     return [found.open() for found in find_scans(place).scans]
 
 
+def gathered(paths: list[Path], place: Path, prefix: str) -> None:
+    """Move the files of a series into a folder that has others."""
+    for path in paths:
+        path.rename(place / f"{prefix}{path.name}")
+
+
 def change(paths: list[Path], **tags: Any) -> None:
     """Set attributes of files that are there; a callable is asked for each one's."""
     for rank, path in enumerate(paths):
@@ -136,7 +142,7 @@ def test_acquisitions_of_one_series_are_scans_of_their_own(
 def test_acquisitions_that_nothing_tells_apart_are_refused(write_series: Write, tmp_path: Path) -> None:
     uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "", "FrameOfReferenceUID": "", "InstanceNumber": None}
     for phase in range(2):
-        write_series(tmp_path / str(phase), volume(seed=phase), np.zeros(3), STEPS, **uids)
+        gathered(write_series(tmp_path / "now", volume(seed=phase), np.zeros(3), STEPS, **uids), tmp_path, str(phase))
     with pytest.raises(UserError, match=r"found .* 0.00 mm apart at .* mm, and nothing that tells several acquis"):
         opened(tmp_path)
     write_series(tmp_path / "close", volume(9), np.zeros(3), STEPS * [[0.05], [1], [1]])
@@ -185,7 +191,7 @@ def test_an_acquisition_that_is_two_itself_is_refused(write_series: Write, tmp_p
     uids = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
     for name, z, number in (("a", 0.0, 1), ("b", 0.1, 1), ("c", 1.5, 2)):
         tags = {**uids, "AcquisitionNumber": number, "InstanceNumber": None}
-        write_series(tmp_path / name, volume(), np.array([0, 0, z]), STEPS, **tags)
+        gathered(write_series(tmp_path / "now", volume(), np.array([0, 0, z]), STEPS, **tags), tmp_path, name)
     (found,) = find_scans(tmp_path).scans
     with pytest.raises(UserError, match="nothing that tells several acquisitions apart"):
         found.open()
@@ -226,3 +232,75 @@ def test_compressed_slices_that_nothing_decodes_are_refused_before_the_first_is_
     paths[4].write_bytes(data[:140] + longer + data[144 : meta - 2] + length + mpeg + data[meta + 20 :])
     with pytest.raises(UserError, match=rf"{paths[4].name}: expected pixels that can be decoded, found MPEG2"):
         opened(tmp_path)
+
+
+SAME = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "FrameOfReferenceUID": "1.2.5"}
+
+
+def test_interleaved_time_points_in_two_folders_are_two_scans(write_series: Write, tmp_path: Path) -> None:
+    for name, z in (("t0", 0.0), ("t1", 1.5)):
+        write_series(tmp_path / name, volume(), np.array([0, 0, z]), STEPS, **SAME)
+    scans = opened(tmp_path)
+    assert [(scan.shape[0], scan.step_mm) for scan in scans] == [(5, 3), (5, 3)]
+    assert all("one of 2 in its series, told apart by folder" in scan.warnings for scan in scans)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_interleaved_time_points_are_told_apart_where_a_slice_is_missing(
+    write_series: Write, tmp_path: Path, missing: int
+) -> None:
+    for name, z in (("t0", 0.0), ("t1", 1.5)):
+        numbers = {"InstanceNumber": lambda rank, z=z: rank + 1 + 10 * (z > 0)}
+        written = write_series(tmp_path / "now", volume(10), np.array([0, 0, z]), STEPS, **SAME, **numbers)
+        if missing and z:
+            written.pop(5).unlink()
+        gathered(written, tmp_path, name)
+    assert [scan.shape[0] for scan in opened(tmp_path)] == [10, 10 - missing]
+
+
+@pytest.mark.parametrize(("keyword", "values"), [("SeriesNumber", (2, 3)), ("PatientName", ("a", "b"))])
+def test_without_uids_numbers_and_names_tell_series_apart(
+    write_series: Write, tmp_path: Path, keyword: str, values: tuple[object, object]
+) -> None:
+    tags = dict.fromkeys(("PatientID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"), "")
+    for value, z in zip(values, (0.0, 1.5), strict=True):
+        written = write_series(tmp_path / "now", volume(), np.array([0, 0, z]), STEPS, **tags, **{keyword: value})
+        gathered(written, tmp_path, str(value))
+    assert [scan.shape[0] for scan in opened(tmp_path)] == [5, 5]
+
+
+def test_numbers_that_repeat_are_no_volume(write_series: Write, tmp_path: Path) -> None:
+    for name, z in (("a", 0.0), ("b", 0.7)):
+        gathered(write_series(tmp_path / "now", volume(), np.array([0, 0, z]), STEPS, **SAME), tmp_path, name)
+    (found,) = find_scans(tmp_path).scans
+    with pytest.raises(UserError, match=r"expected an InstanceNumber for each slice, found each 2 times or more"):
+        found.open()
+    write_series(tmp_path / "lost", volume(), np.zeros(3), STEPS, InstanceNumber=0)  # of all: says nothing
+    assert [scan.shape[0] for scan in opened(tmp_path / "lost")] == [5]
+
+
+def test_stacks_say_that_they_are_parts(write_series: Write, tmp_path: Path) -> None:
+    write_series(tmp_path / "a", volume(6), np.zeros(3), STEPS, **SAME)
+    write_series(tmp_path / "b", volume(4), np.array([0, 0, -18.0]), STEPS * [[1], [1], [1.01]], **SAME)
+    assert all(scan.warnings[0].startswith("one of 2 stacks of its series") for scan in opened(tmp_path))
+
+
+def test_slices_between_two_axes_keep_their_order(write_series: Write, tmp_path: Path) -> None:
+    """At 45 degrees rounding decides which component of the normal is the largest."""
+    down, up = [1, 0, 0, 0, 0.70711, 0.70710], [1, 0, 0, 0, 0.70710, 0.70711]
+    across = np.array([0, -1, 1]) / np.sqrt(2) * 3
+    tags = {
+        "ImageOrientationPatient": lambda rank: [down, up][rank % 2],
+        "ImagePositionPatient": lambda rank: [round(float(mm), 6) for mm in rank * across],
+    }
+    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **tags)
+    (scan,) = opened(tmp_path)
+    assert scan.in_order and scan.warnings == () and scan.step_mm == pytest.approx(3, abs=1e-3)
+
+
+def test_values_that_are_no_hu_are_left_out(write_series: Write, tmp_path: Path) -> None:
+    write_series(tmp_path / "iodine", volume(), np.zeros(3), STEPS, RescaleType="MGML", PatientID="q")
+    write_series(tmp_path / "ct", volume(), np.zeros(3), STEPS, RescaleType="HU")
+    search = find_scans(tmp_path)
+    assert [found.name for found in search.scans] == ["ct"] and all(item.lost for item in search.left_out)
+    assert search.reasons()[0].startswith("5 left out, no HU but MGML of series 1")
