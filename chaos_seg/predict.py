@@ -78,17 +78,14 @@ def predict_scan(scan: Scan, predictor: Predictor, threshold: float, largest: bo
     return Prediction(mask, told, counts.fingerprint(spacing_mm), seconds)
 
 
-def alarms_of(
-    scan: Scan, prediction: Prediction, volume_ml: float, training: Sequence[TrainingRange | None]
-) -> tuple[list[str], list[SliceAlarm], list[str]]:
+def alarms_of(scan: Scan, prediction: Prediction, volume_ml: float) -> tuple[list[str], list[SliceAlarm], list[str]]:
     """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
 
     Each slice is read once at most.
     """
     pictures = Pictures(scan.hu, prediction.mask)
     found = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
-    unlike = dict.fromkeys(one for known in training for one in unlike_training(prediction.fingerprint, known))
-    return [*unlike, *found.findings], found.slices, pictures.of(found.slices)
+    return found.findings, found.slices, pictures.of(found.slices)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
@@ -175,8 +172,11 @@ def _done_before(folder: Path, made_of: Mapping[str, Any]) -> Mapping[str, Any] 
         summary: Mapping[str, Any] = read_json(folder / "summary.json")
         other = [key for key in made_of if summary["made_of"].get(key) != made_of[key]]
         _ = summary["name"], summary["refused"]
+        missing = [name for name in summary["outputs"] if not (folder / name).exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{folder}: expected a new folder, found something else there; name another output.") from None
+    if missing:
+        raise UserError(f"{folder}: expected {missing[0]} of a former run, found it gone; remove the folder.")
     if other:
         raise UserError(
             f"{folder}: expected the masks of this command, found those of another {', '.join(other)}; name another "
@@ -214,11 +214,12 @@ def predict_one(
     volume_ml = scan.volume_ml(pixels)
     suspicious: list[SliceAlarm] = []
     pictures: list[str] = []
+    known = [one.training_range for one in predictor.segmenters]
+    training = [TrainingRange(**one) if one else None for one in known]
+    told += dict.fromkeys(said for seen in training for said in unlike_training(prediction.fingerprint, seen))
     started = time.perf_counter()
     if config.alarms and Axial.of(scan).streams and scan.in_order:
-        known = [one.training_range for one in predictor.segmenters]
-        training = [TrainingRange(**one) if one else None for one in known]
-        findings, suspicious, pictures = alarms_of(scan, prediction, volume_ml, training)
+        findings, suspicious, pictures = alarms_of(scan, prediction, volume_ml)
         told += findings
         prediction.seconds["alarms"] = time.perf_counter() - started
     elif config.alarms:
@@ -238,6 +239,7 @@ def predict_one(
     if config.alarms:
         section = ScanSection(scan.name, scan.shape[0], volume_ml, told, suspicious, pictures)
         write_bytes(folder / "alarms.html", qc_page([section], scan.synthetic).encode())
+    summary["outputs"] = sorted(path.name for path in folder.iterdir())
     write_json(folder / "summary.json", summary)
     words = [*told, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1])]
     slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"

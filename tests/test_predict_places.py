@@ -271,10 +271,20 @@ def test_masks_are_kept_for_the_same_scan_and_settings_alone(
     for other, names in (("threshold=50", "threshold"), ("alarms=false", "alarms"), ("formats=[png]", "formats")):
         code, said = predict(tmp_path / "in", given, other)
         assert code == 1 and f"expected the masks of this command, found those of another {names}" in said
+    (tmp_path / "out" / "in" / "alarms.html").unlink()
+    code, said = predict(tmp_path / "in", given)
+    assert code == 1 and "expected alarms.html of a former run, found it gone" in said
+    (tmp_path / "out" / "in" / "alarms.html").touch()
     shutil.rmtree(tmp_path / "in")
     write_series(tmp_path / "in", np.full((3, 8, 8), 60), np.zeros(3), GEOMETRIES["tilt"][0])
     code, said = predict(tmp_path / "in", given)
     assert code == 1 and "found those of another scan" in said
+
+
+def test_a_lost_rescale_is_said_without_alarms_too(write_series: Write, predict: Predict, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", np.full((3, 8, 8), 50), np.zeros(3), STEPS)
+    code, said = predict(tmp_path / "in", "formats=[png]", "alarms=false")
+    assert code == 0 and "no CT in HU, or a lost rescale" in said
 
 
 def test_files_left_out_are_counted_and_decide_the_exit_code(

@@ -70,12 +70,18 @@ class Scan:
         return self.step_mm, float(np.linalg.norm(self.row_mm)), float(np.linalg.norm(self.column_mm))
 
     def volume_ml(self, liver_pixels: np.ndarray) -> float:
-        """Volume of a mask with so many pixels in each slice (slices,); a slice reaches half-way to its neighbours."""
+        """Volume of a mask with so many pixels in each slice (slices,).
+
+        Slices of a regular grid are a step thick, and where slices are missing nothing counts, as in a NIfTI; others
+        reach half-way to their neighbours.
+        """
+        area = np.linalg.norm(np.cross(self.column_mm, self.row_mm))
+        if (grid := self.grid()) is not None:
+            return float(liver_pixels.sum() * grid[0] * area / 1000)
         order = np.argsort(self.z_mm)
         steps = np.diff(self.z_mm[order])
         ends = np.full(1, self.step_mm)
         thickness = (np.concatenate([ends, steps]) + np.concatenate([steps, ends])) / 2
-        area = np.linalg.norm(np.cross(self.column_mm, self.row_mm))
         return float((liver_pixels[order] * thickness).sum() * area / 1000)
 
     def grid(self) -> tuple[float, np.ndarray] | None:

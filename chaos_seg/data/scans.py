@@ -146,9 +146,7 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list
     if any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
         scans = [_chaos_patient(folder) for folder in find_patients(root).values()]
         taken = {path for scan in scans for path in scan.files}
-        left_out += [
-            LeftOut(path, "no CT slice of a CHAOS tree") for path in _files(root, left_out) if path not in taken
-        ]
+        left_out += [_beside_chaos(path) for path in _files(root, left_out) if path not in taken]
         return scans, []
     slices: list[Slice] = []
     scans, zips, lost = [], [], len(left_out)

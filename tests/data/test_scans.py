@@ -83,9 +83,8 @@ def test_localisers_are_left_out_and_gaps_named(write_series: Write, tmp_path: P
         "uneven: slices are 3.00 mm apart, but not from -15.0 to -9.0 mm; masks are placed where they are",
     )
     assert search(tmp_path).reasons() == [f"1 left out, a scout (LOCALIZER) of series 1 '': {scan[0].name}"]
-    thickness = np.array([3, 3, 4.5, 4.5, 3, 3, 3])
-    pixels = np.array([9, 1, 50, 2, 0, 7, 4])
-    assert found.volume_ml(pixels) == pytest.approx((pixels * thickness).sum() * 0.8 * 0.6 / 1000)
+    pixels = np.array([9, 1, 50, 2, 0, 7, 4])  # a missing slice is in no volume
+    assert found.volume_ml(pixels) == pytest.approx(pixels.sum() * 3 * 0.8 * 0.6 / 1000)
 
 
 @pytest.mark.parametrize(
@@ -380,3 +379,28 @@ def test_missing_slices_are_few_and_apart(
     tags = {"ImagePositionPatient": lambda rank: [0, 0, -3.0 * places[rank]]}
     write_series(tmp_path, volume(60), np.zeros(3), STEPS, **tags)
     assert (find_scans(tmp_path)[0].grid() is not None) == has_a_grid
+
+
+def test_slices_at_varying_steps_reach_half_way_to_their_neighbours(write_series: Write, tmp_path: Path) -> None:
+    z = np.cumsum([0, 5, 5, 1.25, 1.25, 1.25])
+    tags = {"ImagePositionPatient": lambda rank: [0, 0, -z[rank]]}
+    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **tags)
+    pixels, thickness = np.array([9, 1, 50, 2, 0, 7]), np.array([3.125, 5, 3.125, 1.25, 1.25, 1.25])
+    (scan,) = find_scans(tmp_path)
+    assert scan.volume_ml(pixels) == pytest.approx((pixels * thickness).sum() * 0.8 * 0.6 / 1000)
+
+
+def test_what_can_be_a_slice_is_lost_wherever_it_lies(write_series: Write, tree: Path, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", volume(6), np.zeros(3), STEPS)
+    (tmp_path / "in" / "IM006").write_bytes(bytes(5000))
+    (tmp_path / "in" / "IM007").touch()
+    shutil.make_archive(str(tmp_path / "whole"), "zip", tmp_path / "in")
+    (tmp_path / "in" / "cut.zip").write_bytes((tmp_path / "whole.zip").read_bytes()[:-200])
+    result = search(tmp_path / "in")
+    assert {item.path.name for item in result.left_out if item.lost} == {"IM006", "IM007", "cut.zip"}
+    assert "3 files beside its slices can't be read" in result.scans[0].open().warnings[0]
+    patient = tree / "Train_Sets" / "CT" / "1"
+    for place in (patient / "DICOM_anon" / "IMG-007", patient / "DICOM" / "a.dcm", tree / "clinic" / "a.dcm"):
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(paths[0], place)
+    assert sorted(item.path.name for item in search(tree).left_out if item.lost) == ["IMG-007", "a.dcm", "a.dcm"]
