@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -98,18 +99,20 @@ def _by(slices: Iterable[Slice], key: Callable[[Slice], T]) -> list[list[Slice]]
 
 def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[LeftOut]]:
     """A copy is the same instance at the same place with the same content."""
-    kept: dict[str, list[Slice]] = {}
+    kept: dict[Hashable, list[Slice]] = {}
     copies = []
     for item in slices:
-        if any(_is_copy(item, other) for other in kept.get(item.instance, [])):
+        key = item.instance, *np.rint(item.position_mm / SAME_MM).tolist()
+        if any(_is_copy(item, other) for other in kept.get(key, [])):
             copies.append(LeftOut(item.path, "a copy of a slice that is there"))
         else:
-            kept.setdefault(item.instance, []).append(item)
+            kept.setdefault(key, []).append(item)
     return [item for group in kept.values() for item in group], copies
 
 
 def _is_copy(item: Slice, other: Slice) -> bool:
-    if len(_stacks([item, other])) > 1 or np.abs(item.position_mm - other.position_mm).max() > SAME_MM:
+    """Of two slices of one instance at one place."""
+    if len(_stacks([item, other])) > 1:
         return False
     if content_hash(item.path) == content_hash(other.path):
         return True
@@ -174,10 +177,10 @@ def _phases(stack: Sequence[Slice], part: str, notes: Sequence[str]) -> list[Ser
             told = f"one of {len(groups)} in its series, told apart by {name}"
             parts = [f"{part}_acq{k}".lstrip("_") for k in range(1, len(groups) + 1)]
             return [Series(g, p, (*notes, told)) for g, p in zip(groups, parts, strict=True)]
-    counts = {numbers.count(value) for value in numbers}
-    if not close and len(set(numbers)) > 1 and min(counts) > 1:
+    repeats = min(Counter(numbers).values())
+    if not close and len(set(numbers)) > 1 and repeats > 1:
         refusal = (
-            f"expected an InstanceNumber for each slice, found each {min(counts)} times or more, as when several "
+            f"expected an InstanceNumber for each slice, found each {repeats} times or more, as when several "
             "acquisitions are mixed, and nothing that tells them apart; name a folder that holds one of them"
         )
         return [Series(stack, part, tuple(notes), refusal)]
