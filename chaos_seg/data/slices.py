@@ -13,7 +13,7 @@ from chaos_seg.errors import UserError
 
 SAME = 1e-3  # directions and spacings that differ by less are the same
 DICOMDIR = "1.2.840.10008.1.3.10"
-MAX_SPACING_MM, MAX_PLACE_MM = 1e3, 1e6  # beyond is damage
+MIN_SPACING_MM, MAX_SPACING_MM, MAX_PLACE_MM = 1e-3, 1e3, 1e6  # beyond is damage
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
     if sound:
         axes = orientation.reshape(2, 3)
         sound = np.allclose(axes @ axes.T, np.eye(2), atol=SAME) and min(size) > 0
-        sound = sound and 0 < spacing.min() <= spacing.max() < MAX_SPACING_MM and np.abs(position).max() < MAX_PLACE_MM
+        sound = sound and _is_spacing(spacing) and np.abs(position).max() < MAX_PLACE_MM
     if not sound:
         return LeftOut(
             path,
@@ -129,11 +129,15 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         orientation=orientation,
         spacing_mm=spacing,
         size=size,
-        thickness_mm=float(thickness[0]) if len(thickness) == 1 and 0 < thickness[0] < MAX_SPACING_MM else 0.0,
+        thickness_mm=float(thickness[0]) if len(thickness) == 1 and _is_spacing(thickness) else 0.0,
         normal=_normal(orientation),
         times=tuple(_text(header, key) for key in PHASES),
         synthetic=_text(header, "SyntheticData") == "YES",
     )
+
+
+def _is_spacing(values_mm: np.ndarray) -> bool:
+    return bool(MIN_SPACING_MM < values_mm.min() <= values_mm.max() < MAX_SPACING_MM)
 
 
 def _normal(orientation: np.ndarray) -> np.ndarray:

@@ -207,7 +207,7 @@ def test_frames_of_reference_tell_series_apart_unless_each_slice_has_its_own(
     assert scan.shape[0] == 6 and scan.warnings == ("each slice has a FrameOfReferenceUID of its own: taken for one",)
 
 
-@pytest.mark.parametrize("thickness", ["1,5", "N/A", "1.5\\1.5", "nan", "-5"])
+@pytest.mark.parametrize("thickness", ["1,5", "N/A", "1.5\\1.5", "nan", "-5", "1e-320"])
 def test_an_odd_header_value_is_no_reason_to_stop(write_series: Write, tmp_path: Path, thickness: str) -> None:
     paths = write_series(tmp_path, volume(1), np.zeros(3), STEPS, SliceThickness=1.0)
     head, odd = paths[0].read_bytes(), thickness.encode().ljust(len(thickness) + len(thickness) % 2)
