@@ -24,8 +24,8 @@ import numpy as np
 
 from chaos_seg.data.alignment import align
 from chaos_seg.data.audit.masks import masks as mask_findings
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.measures import measured
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
 from chaos_seg.parallel import in_parallel
 

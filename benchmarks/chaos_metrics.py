@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from chaos_seg.data.phantom import FIELD_OF_VIEW_MM, HEIGHT_MM, render
+from chaos_seg.data.sources.phantom import FIELD_OF_VIEW_MM, HEIGHT_MM, render
 from chaos_seg.evaluation.chaos_metrics import ChaosScores, chaos_scores
 
 Spacing = tuple[float, float, float]

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from chaos_seg.checkpoints import load_segmenter, read_checkpoint
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_patients
 from chaos_seg.data.transforms import resize_image, window
 from chaos_seg.export import export, session
-from chaos_seg.prediction import Predictor, chosen_device
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
+from chaos_seg.training.segmenter import Segmenter
 
 SLICES = 16  # a round
 

@@ -24,8 +24,8 @@ import torch
 from pydicom.uid import generate_uid
 
 from chaos_seg import predict
-from chaos_seg.data.phantom import Phantom, write_phantom
-from chaos_seg.prediction import Predictor
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
+from chaos_seg.inference.predictor import Predictor
 
 BRIGHT = "--bright"
 

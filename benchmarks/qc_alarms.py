@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 from scipy.stats import rankdata
 
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.data.store import Volume, open_patients
-from chaos_seg.evaluation.alarms import alarms, disagreement
 from chaos_seg.files import read_json
-from chaos_seg.prediction import Predictor
+from chaos_seg.inference.alarms import alarms, disagreement
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.training.checkpoints import load_segmenter
 
 BAD_DICE, FIRST = 0.8, 10
 ANGLES = (0.0, -5.0, 5.0)

@@ -28,9 +28,9 @@ from monai.transforms import Transform
 from PIL import Image
 from pydicom.pixels import apply_modality_lut
 
-from chaos_seg.data.chaos import find_patients, pair_slices
 from chaos_seg.data.dicom import read_mask, read_slice
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.chaos import find_patients, pair_slices
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_volumes
 
 KINDS = ("DICOM each time", "PersistentDataset", "CacheDataset", "chaos_seg store")

@@ -19,13 +19,13 @@ from hydra import compose, initialize_config_dir
 
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.files import read_csv
-from chaos_seg.losses import build_loss
-from chaos_seg.models.unet import UNet
+from chaos_seg.networks.unet import UNet
 from chaos_seg.train import train
+from chaos_seg.training.losses import build_loss
 
 BATCH = 8
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import AuditConfig, DataConfig, checked
 from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import decode, fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json

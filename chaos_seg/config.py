@@ -13,9 +13,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from chaos_seg.command_line import escaped
-from chaos_seg.data.archive import Archive
-from chaos_seg.data.chaos import find_patients
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.archive import Archive
+from chaos_seg.data.sources.chaos import find_patients
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.splits import SIDES, Split, k_fold_split, seeded_split
 from chaos_seg.errors import UserError
 

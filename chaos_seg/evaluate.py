@@ -23,8 +23,6 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from chaos_seg.callbacks import ProgressBar
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import EvaluateConfig, TrainConfig, TrainerConfig, checked
 from chaos_seg.data.datamodule import worker_count
@@ -50,7 +48,9 @@ from chaos_seg.files import read_csv, read_json, write_csv, write_json
 from chaos_seg.reporting.comparison import run_tables
 from chaos_seg.reporting.curves import draw_curves
 from chaos_seg.reporting.overlays import draw_slice
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.callbacks import ProgressBar
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 

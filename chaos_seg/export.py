@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.data.dicom import HU_RANGE
-from chaos_seg.data.phantom import render
+from chaos_seg.data.sources.phantom import render
 from chaos_seg.data.transforms import window
 from chaos_seg.errors import UserError, one_sentence
 from chaos_seg.files import write_bytes
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 OPSET = 17  # the newest that torch 2.6 writes; read by every onnxruntime since 1.12
 CHECKED_BATCHES = (1, 2, 5)

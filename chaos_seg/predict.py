@@ -25,19 +25,19 @@ import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.appearance import Fingerprint, FingerprintCounts, TrainingRange, unlike_training
 from chaos_seg.data.scan import Axial, Scan
 from chaos_seg.data.scans import FoundScan, Search, choose, find_scans
 from chaos_seg.errors import UserError, unusable_file
-from chaos_seg.evaluation.alarms import SliceAlarm, alarms, disagreement
 from chaos_seg.evaluation.masks import fill_holes, largest_component
 from chaos_seg.files import read_json, write_bytes, write_json
-from chaos_seg.formats import expect_packages, writers_for
-from chaos_seg.prediction import PackedMask, Predictor, chosen_device
+from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.formats import expect_packages, writers_for
+from chaos_seg.inference.predictor import PackedMask, Predictor, chosen_device
 from chaos_seg.reporting.qc_page import Pictures, ScanSection, qc_page
+from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies

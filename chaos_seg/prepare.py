@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from chaos_seg.audit import audit_tree
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PrepareConfig, checked
-from chaos_seg.data.archive import download, unpack, unpacked
+from chaos_seg.data.sources.archive import download, unpack, unpacked
 from chaos_seg.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -19,17 +19,17 @@ from omegaconf import DictConfig
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import SubmitConfig, checked
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import trained_config
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.files import atomic_file
-from chaos_seg.formats.png import write_png
-from chaos_seg.prediction import Predictor, chosen_device
+from chaos_seg.inference.formats.png import write_png
+from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from chaos_seg.callbacks import EpochTable, ProgressBar, RunTensorBoard, ValidationOverlays
-from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, as_yaml, checked
 from chaos_seg.data.appearance import Fingerprint, TrainingRange
@@ -31,10 +29,12 @@ from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate_run
 from chaos_seg.files import read_csv, read_json, write_bytes, write_json
-from chaos_seg.losses import complete_loss
 from chaos_seg.manifest import recorded_run
 from chaos_seg.reporting.runs import flat
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.callbacks import EpochTable, ProgressBar, RunTensorBoard, ValidationOverlays
+from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
+from chaos_seg.training.losses import complete_loss
+from chaos_seg.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 
 SMALL = Phantom(patients=4, slices=7, size=32, seed=3)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from chaos_seg.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.compare import compare
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate
 from chaos_seg.files import read_csv
+from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 
 pytestmark = pytest.mark.slow
 TINY = (

@@ -4,12 +4,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException
 
-from chaos_seg.checkpoints import read_checkpoint
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.splits import Split
 from chaos_seg.errors import UserError
 from chaos_seg.train import train
+from chaos_seg.training.checkpoints import read_checkpoint
 
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 GROUPS = [

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from chaos_seg.config import TrainConfig
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.chaos import find_patients
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import Volume, fingerprint, open_volumes
 from chaos_seg.data.transforms import resize_image
 from chaos_seg.errors import UserError
@@ -22,7 +22,7 @@ from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
 from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.files import read_csv, write_csv
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 
 @pytest.fixture

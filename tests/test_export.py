@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from chaos_seg import export as module
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.export import export, main, metadata, session
-from chaos_seg.prediction import Predictor, chosen_device
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.inference.predictor import Predictor, chosen_device
 from chaos_seg.train import train
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 PATIENTS = ("1", "2", "3", "4")
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.measures import measured
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.files import read_json, write_json
 from chaos_seg.reporting.study_view import study_table

@@ -19,9 +19,9 @@ from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.formats import writers_for
+from chaos_seg.inference.formats import writers_for
+from chaos_seg.inference.predictor import PackedMask
 from chaos_seg.predict import held, predict_scan
-from chaos_seg.prediction import PackedMask
 from chaos_seg.train import train
 
 Write = Callable[..., list[Path]]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import PrepareConfig, checked
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import fingerprint, open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.prepare import prepare

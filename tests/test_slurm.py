@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from chaos_seg.checkpoints import read_checkpoint
 from chaos_seg.config import TrainConfig
 from chaos_seg.files import read_csv
 from chaos_seg.train import train
+from chaos_seg.training.checkpoints import read_checkpoint
 
 ONE_TASK = dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"), "1")
 FIRST = dict.fromkeys(("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"), "0")

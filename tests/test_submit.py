@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chaos_seg.checkpoints import load_segmenter
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.store import open_patients
 from chaos_seg.evaluation.masks import largest_component
-from chaos_seg.formats.png import write_png
-from chaos_seg.prediction import Predictor, chosen_device
+from chaos_seg.inference.formats.png import write_png
+from chaos_seg.inference.predictor import Predictor, chosen_device
 from chaos_seg.submit import EXPECTED, completeness, faults, results_folder
 from chaos_seg.train import train
+from chaos_seg.training.checkpoints import load_segmenter
 
 
 def read_back(folder: Path) -> np.ndarray:

@@ -19,18 +19,18 @@ from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from chaos_seg.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.config import TrainConfig
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluate import evaluate, example_slices
 from chaos_seg.evaluation.counts import count, dice
 from chaos_seg.files import write_json
-from chaos_seg.losses import DiceLoss
-from chaos_seg.segmenter import Segmenter
 from chaos_seg.train import expect_same, train
+from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
+from chaos_seg.training.losses import DiceLoss
+from chaos_seg.training.segmenter import Segmenter
 
 Configure = Callable[..., TrainConfig]
 

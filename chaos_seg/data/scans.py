@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chaos_seg.data.chaos import PatientFolder, find_patients, natural_key, pair_slices
 from chaos_seg.data.nifti import is_label_map, is_nifti, nifti_scan
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.series import Series, content_hash, scan_of, series_of, series_uids
 from chaos_seg.data.slices import LeftOut, Slice, read_place
+from chaos_seg.data.sources.chaos import PatientFolder, find_patients, natural_key, pair_slices
 from chaos_seg.data.unzip import unzip
 from chaos_seg.errors import UserError, printable, raise_faults
 

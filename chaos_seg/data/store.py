@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chaos_seg.data.chaos import PatientFolder, SliceFiles, labelled_patients, pair_slices
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader, read_mask, read_slice, slice_normal
+from chaos_seg.data.sources.chaos import PatientFolder, SliceFiles, labelled_patients, pair_slices
 from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
 from chaos_seg.parallel import in_parallel

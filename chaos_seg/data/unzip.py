@@ -1,4 +1,4 @@
-"""Zips that hold scans, unpacked for a while; those of the challenge are chaos_seg.data.archive's."""
+"""Zips that hold scans, unpacked for a while; those of the challenge are chaos_seg.data.sources.archive's."""
 
 import shutil
 import zipfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from chaos_seg.data.archive import MAX_RATIO, entry_fault
+from chaos_seg.data.sources.archive import MAX_RATIO, entry_fault
 from chaos_seg.errors import UserError, unusable_file
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from chaos_seg.evaluation.alarms import SliceAlarm
+from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import body_box, overlay
 from chaos_seg.reporting.page import data_uri, render
 

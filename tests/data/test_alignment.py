@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from chaos_seg.data.alignment import MAX_SHIFT, align
-from chaos_seg.data.phantom import render
+from chaos_seg.data.sources.phantom import render
 
 ROWS, COLUMNS = np.indices((48, 48))
 

@@ -13,8 +13,8 @@ from pydicom.uid import generate_uid
 
 from chaos_seg.data.alignment import MIRRORED, align
 from chaos_seg.data.audit import Finding, audit, facts, refuse_errors
-from chaos_seg.data.chaos import find_patients
-from chaos_seg.data.phantom import Phantom, render, write_phantom
+from chaos_seg.data.sources.chaos import find_patients
+from chaos_seg.data.sources.phantom import Phantom, render, write_phantom
 from chaos_seg.data.store import decode
 from chaos_seg.errors import UserError
 

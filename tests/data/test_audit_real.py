@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.audit import audit
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dicom import SliceHeader, slice_normal
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
 from chaos_seg.parallel import in_parallel
 

@@ -44,13 +44,13 @@ from pydicom.uid import (
 )
 
 from chaos_seg.data import compressed as compressed_module
-from chaos_seg.data.chaos import find_patients, pair_slices
 from chaos_seg.data.dicom import HU_RANGE, MAX_ELEMENTS, read_mask, read_slice
-from chaos_seg.data.phantom import Phantom, write_phantom
 from chaos_seg.data.scans import find_scans
+from chaos_seg.data.sources.chaos import find_patients, pair_slices
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import decode, open_volumes
 from chaos_seg.errors import UserError
-from chaos_seg.formats import writers_for
+from chaos_seg.inference.formats import writers_for
 
 EXAMPLES = int(os.environ.get("CHAOS_FUZZ_EXAMPLES", "1000"))
 MAX_SECONDS, MAX_MIB = 1.0, 500

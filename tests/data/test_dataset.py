@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
 from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.alignment import Alignment, Misfit
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.measures import VERSION, measured
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
 from chaos_seg.files import write_json
 

@@ -10,7 +10,7 @@ import pytest
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.formats.nifti import write_nifti
+from chaos_seg.inference.formats.nifti import write_nifti
 
 nib = pytest.importorskip("nibabel")
 

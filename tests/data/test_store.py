@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from chaos_seg.data import store as store_module
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, fingerprint, open_patients, open_volumes
 from chaos_seg.errors import UserError
 
@@ -190,7 +190,7 @@ def test_leftovers_of_a_killed_build_do_no_harm(phantom_root: Path, tmp_path: Pa
 BUILD = """
 import sys
 from pathlib import Path
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import fingerprint, open_volumes
 print(fingerprint(open_volumes(Path(sys.argv[2]), find_patients(Path(sys.argv[1])).values())))
 """

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.data.chaos import find_patients, natural_key
 from chaos_seg.data.dicom import read_mask
-from chaos_seg.data.phantom import render
+from chaos_seg.data.sources.chaos import find_patients, natural_key
+from chaos_seg.data.sources.phantom import render
 from chaos_seg.data.store import open_volumes
 from chaos_seg.evaluation import chaos_metrics
 from chaos_seg.evaluation.chaos_metrics import ChaosScores, chaos_scores

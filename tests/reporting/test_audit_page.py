@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.measures import Measures
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Meta, Volume, open_volumes
 from chaos_seg.reporting.audit_page import patient_figure
 from chaos_seg.reporting.page import embedded

@@ -6,7 +6,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from chaos_seg.evaluation.alarms import SliceAlarm
+from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import PREDICTED_RGB
 from chaos_seg.reporting.qc_page import SHOWN, Pictures, ScanSection, qc_page
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.dicom import read_mask
-from chaos_seg.formats.png import write_png
+from chaos_seg.inference.formats.png import write_png
 
 
 @pytest.mark.parametrize(("slices", "first"), [(2, "img000.png"), (1000, "img000.png"), (1001, "img0000.png")])

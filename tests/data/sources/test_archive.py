@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos_seg.data import archive as module
-from chaos_seg.data.archive import Archive, download, unpack, unpacked
-from chaos_seg.data.chaos import find_patients
+from chaos_seg.data.sources import archive as module
+from chaos_seg.data.sources.archive import Archive, download, unpack, unpacked
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.errors import UserError, unusable_file
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -335,7 +335,7 @@ def test_full_disk_names_the_file(server: Server, path: Path) -> None:
 def test_killed_and_run_again(server: Server, path: Path) -> None:
     server.answers = [dripping, whole()]
     archive = server.archive()
-    code = "import sys; from pathlib import Path; from chaos_seg.data.archive import Archive, download\n"
+    code = "import sys; from pathlib import Path; from chaos_seg.data.sources.archive import Archive, download\n"
     code += f"download({archive}, Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", code, str(path)])
     part = part_of(path)
@@ -627,7 +627,7 @@ def test_overwrite_replaces_a_link_not_what_it_leads_to(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from chaos_seg.data import archive
+from chaos_seg.data.sources import archive
 
 left = int(sys.argv[3])
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import aiohttp
 from tqdm import tqdm
 
-from chaos_seg.data.chaos import natural_key
+from chaos_seg.data.sources.chaos import natural_key
 from chaos_seg.errors import UserError
 from chaos_seg.files import locked, read_json, write_bytes, write_json
 

@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from chaos_seg import callbacks
-from chaos_seg.callbacks import EpochTable, ValidationOverlays
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
 from chaos_seg.files import read_csv
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training import callbacks
+from chaos_seg.training.callbacks import EpochTable, ValidationOverlays
+from chaos_seg.training.segmenter import Segmenter
 
 
 def test_a_repeated_epoch_takes_its_own_place_and_ends_the_table(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from chaos_seg.data.transforms import resize_image, window
 from chaos_seg.errors import UserError
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 
 class PackedMask(Sequence[np.ndarray]):

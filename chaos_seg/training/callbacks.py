@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from chaos_seg.files import read_csv, write_csv
 from chaos_seg.reporting.overlays import overlay
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from chaos_seg import losses
 from chaos_seg.errors import UserError
-from chaos_seg.losses import BCELoss, DiceLoss, IoULoss, build_loss, complete_loss
+from chaos_seg.training import losses
+from chaos_seg.training.losses import BCELoss, DiceLoss, IoULoss, build_loss, complete_loss
 
 HALF = 0.0  # the logit of probability 1/2
 THREE_QUARTERS = math.log(3)  # of 3/4

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from chaos_seg.callbacks import EpochTable
-from chaos_seg.data.chaos import find_patients
 from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.splits import Split
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import accuracy, count, dice, precision, recall
 from chaos_seg.files import read_csv
-from chaos_seg.losses import LOSSES, DiceLoss
-from chaos_seg.segmenter import Segmenter, SliceCounts
+from chaos_seg.training.callbacks import EpochTable
+from chaos_seg.training.losses import LOSSES, DiceLoss
+from chaos_seg.training.segmenter import Segmenter, SliceCounts
 
 
 def segmenter(loss: str = "dice", **changed: object) -> Segmenter:

@@ -12,8 +12,8 @@ from torchmetrics import MeanMetric, Metric
 from chaos_seg.data.dataset import Sample
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
-from chaos_seg.losses import build_loss
-from chaos_seg.models.unet import UNet
+from chaos_seg.networks.unet import UNet
+from chaos_seg.training.losses import build_loss
 
 
 def _first_seen(counts: torch.Tensor) -> torch.Tensor:

@@ -5,8 +5,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from chaos_seg.data.chaos import find_patients
-from chaos_seg.data.phantom import Phantom, write_phantom
+from chaos_seg.data.sources.chaos import find_patients
+from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 

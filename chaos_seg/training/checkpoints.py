@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

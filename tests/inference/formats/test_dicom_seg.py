@@ -13,8 +13,8 @@ from pydicom.data import get_charset_files
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.formats import writers_for
-from chaos_seg.formats.dicom_seg import Segmentation
+from chaos_seg.inference.formats import writers_for
+from chaos_seg.inference.formats.dicom_seg import Segmentation
 
 hd = pytest.importorskip("highdicom")
 

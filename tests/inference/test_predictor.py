@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from chaos_seg.data.scan import Scan
+from chaos_seg.inference.predictor import PackedMask, Predictor
 from chaos_seg.predict import predict_scan
-from chaos_seg.prediction import PackedMask, Predictor
 
 
 class Odds(torch.nn.Module):

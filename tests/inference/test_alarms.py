@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.evaluation.alarms import SliceAlarm, alarms, disagreement
-from chaos_seg.prediction import PackedMask
+from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.predictor import PackedMask
 
 SPACING_MM = (6.0, 2.5, 2.5)
 SIZE, SLICES, MIDDLE = 96, 30, 15

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos_seg.data.chaos import PatientFolder, find_patients, labelled_patients, natural_key, pair_slices
+from chaos_seg.data.sources.chaos import PatientFolder, find_patients, labelled_patients, natural_key, pair_slices
 from chaos_seg.errors import UserError
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from chaos_seg.errors import UserError
-from chaos_seg.models.unet import UNet
+from chaos_seg.networks.unet import UNet
 
 
 @pytest.mark.parametrize(("depth", "size"), [(4, (48, 80)), (2, (4, 4)), (1, (6, 10)), (4, (512, 512))])

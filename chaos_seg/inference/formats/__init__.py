@@ -9,9 +9,9 @@ import numpy as np
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
-from chaos_seg.formats.dicom_seg import Segmentation
-from chaos_seg.formats.nifti import nifti_refusal, write_nifti
-from chaos_seg.formats.png import write_png
+from chaos_seg.inference.formats.dicom_seg import Segmentation
+from chaos_seg.inference.formats.nifti import nifti_refusal, write_nifti
+from chaos_seg.inference.formats.png import write_png
 
 Write = Callable[[Sequence[np.ndarray], Path], None]  # of a mask, slices of bool (rows, columns), below a folder
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chaos_seg.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter
-from chaos_seg.segmenter import Segmenter
+from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter
+from chaos_seg.training.segmenter import Segmenter
 
 SCORE = torch.tensor(0.75)
 
