@@ -272,7 +272,7 @@ def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Se
         origin_mm=np.array([item.position_mm for item in ordered]),
         row_mm=first.orientation[3:] * first.spacing_mm[0],
         column_mm=first.orientation[:3] * first.spacing_mm[1],
-        read=functools.partial(_hu, tuple(item.path for item in ordered)),
+        read=functools.partial(_hu, tuple(ordered)),
         synthetic=first.synthetic,
         thickness_mm=first.thickness_mm or 1.0,
         instances=tuple(item.instance for item in ordered),
@@ -304,5 +304,15 @@ def _expect_decoders(slices: Sequence[Slice]) -> None:
                 )
 
 
-def _hu(files: Sequence[Path], rank: int) -> np.ndarray:
-    return read_slice(files[rank])[1]
+def _hu(slices: Sequence[Slice], rank: int) -> np.ndarray:
+    """Raises UserError for a slice whose whole file says another place or size than what stands before its pixels."""
+    item = slices[rank]
+    header, hu = read_slice(item.path)
+    there = (*header.position_mm, *header.orientation, *header.pixel_spacing_mm)
+    if hu.shape != item.size or not np.allclose(there, [*item.position_mm, *item.orientation, *item.spacing_mm], 0, SAME):
+        raise UserError(
+            f"{item.path}: expected one place and size, found {hu.shape[0]} x {hu.shape[1]} pixels at "
+            f"{header.position_mm} beside {item.size[0]} x {item.size[1]} at {tuple(item.position_mm.tolist())}; copy "
+            "it again."
+        )
+    return hu

@@ -1,6 +1,7 @@
 """Series of DICOM told apart: nothing of another patient, stack or acquisition in a volume, and no slice lost."""
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,25 @@ def test_values_that_are_no_hu_are_left_out(write_series: Write, tmp_path: Path)
     search = find_scans(tmp_path)
     assert [found.name for found in search.scans] == ["ct"] and all(item.lost for item in search.left_out)
     assert search.reasons()[0].startswith("5 left out, no HU but MGML of series 1")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {0x00280010: (b"US", struct.pack("<H", 5)), 0x00280011: (b"US", struct.pack("<H", 6))},
+        {0x00200032: (b"DS", b"0\\0\\50 ")},
+        {0x00280030: (b"DS", b"2\\2 ")},
+    ],
+    ids=["size", "ImagePositionPatient", "PixelSpacing"],
+)
+def test_a_file_that_says_two_places_or_sizes_is_refused(
+    write_series: Write, tmp_path: Path, again: dict[int, tuple[bytes, bytes]]
+) -> None:
+    """Elements that come twice, before the pixels and after: the last ones count where the whole file is read."""
+    path, *_ = write_series(tmp_path, volume(4), np.zeros(3), STEPS)
+    with path.open("ab") as file:
+        for tag, (kind, value) in again.items():
+            file.write(struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind + struct.pack("<H", len(value)) + value)
+    (scan,) = opened(tmp_path)
+    with pytest.raises(UserError, match=r"expected one place and size, found \d x \d pixels at"):
+        scan.hu(scan.files.index(path))
