@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_patients
-from chaos_seg.data.transforms import resize_image, window
-from chaos_seg.export import export, session
+from chaos_seg.inference.onnx import export, session
 from chaos_seg.inference.predictor import Predictor, chosen_device
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.training.segmenter import Segmenter
@@ -81,17 +81,16 @@ def compare_speed(checkpoint: Path, size: int, rounds: int, folder: Path) -> Non
 def compare_masks(checkpoint: Path, folder: Path) -> None:
     real = os.environ.get("CHAOS_REAL_ROOT")
     root = Path(real) if real else write_phantom(folder, Phantom(patients=3, slices=40, size=512, seed=0))
-    (volume,) = open_patients(folder, root, ["3"])
+    (volume,) = open_patients(folder, chaos(root), ["3"])
     segmenter, runtime = both(checkpoint, folder)
-    size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
-    threshold = segmenter.hparams["threshold"]
+    preprocessing, threshold = segmenter.preprocessing, segmenter.threshold
     slices = [volume.hu(rank) for rank in range(volume.slices)]
     expected = Predictor([segmenter], chosen_device("cpu")).probabilities(slices)
     different = liver = 0
     gap = 0.0
     for hu, by_torch in zip(slices, expected, strict=True):
-        image = resize_image(window(hu, level, width), (size, size))
-        by_onnx = resize_image(runtime.run(None, {"image": image[None, None]})[0][0, 0], hu.shape)
+        image = preprocessing.image(hu)
+        by_onnx = preprocessing.back(runtime.run(None, {"image": image[None, None]})[0][0, 0], hu.shape)
         different += int(np.count_nonzero((by_onnx * 255 > threshold) != (by_torch * 255 > threshold)))
         liver += int(np.count_nonzero(by_torch * 255 > threshold))
         gap = max(gap, float(np.abs(by_onnx - by_torch).max()))

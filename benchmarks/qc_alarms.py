@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from scipy.stats import rankdata
 
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import Volume, open_patients
 from chaos_seg.files import read_json
 from chaos_seg.inference.alarms import alarms, disagreement
@@ -166,10 +167,10 @@ def main() -> None:
     if "CHAOS_REAL_ROOT" not in os.environ:
         sys.exit("Set CHAOS_REAL_ROOT to a CHAOS tree.")
     torch.set_num_threads(1)
-    cases = []
+    source, cases = chaos(Path(os.environ["CHAOS_REAL_ROOT"])), []
     for run in sorted(path.parent for path in args.study.glob("*/summary.json")):
         split = read_json(run / "split.json")
-        for volume in open_patients(args.store, Path(os.environ["CHAOS_REAL_ROOT"]), [*split["val"], *split["test"]]):
+        for volume in open_patients(args.store, source, [*split["val"], *split["test"]]):
             cases.append(examine(run, args.checkpoint, volume, args.dropout_passes))
             print(f"{run.name} {volume.patient}: {cases[-1].bad.sum()} bad slices", file=sys.stderr, flush=True)
     if not cases:

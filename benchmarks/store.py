@@ -57,7 +57,7 @@ def opened(kind: str, root: Path, cache: Path, patients: int) -> tuple[Get, int]
         volumes = open_volumes(cache, folders)
         index = [(volume, rank) for volume in volumes for rank in range(volume.slices)]
         return lambda k: (index[k][0].hu(index[k][1]), index[k][0].mask(index[k][1])), len(index)
-    items = [{"image": str(s.dicom), "label": str(s.mask)} for folder in folders for s in pair_slices(folder)[0]]
+    items = [{"image": str(s.path), "label": str(s.mask_path)} for folder in folders for s in pair_slices(folder)[0]]
     if kind == "DICOM each time":
         return lambda k: as_pair(Decode()(items[k])), len(items)
     dataset: Any

@@ -17,7 +17,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
-from chaos_seg.train import train
+from chaos_seg.experiment import train
 run, *overrides = sys.argv[1:]
 with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
     config = checked(TrainConfig, compose("train", overrides=overrides))
@@ -28,9 +28,9 @@ train(config, Path(run))
 def peak_mib(patients: int, size: int, folder: str) -> float:
     """Peak resident memory of the process, MiB, once the store is there."""
     overrides = [
-        *("data=phantom", f"data.store={folder}/store", "trainer=cpu", "epochs=1", "num_workers=0", "model.base=2"),
-        *(f"data.phantom.patients={patients}", f"data.phantom.size={size}", f"image_size={size}"),
-        *("data.split.val_patients=1", "data.phantom.slices=24"),
+        *("data=phantom", f"data.store={folder}/store", "trainer=cpu", "epochs=1", "num_workers=0", "network.base=2"),
+        *(f"data.source.patients={patients}", f"data.source.size={size}", f"image_size={size}"),
+        *("data.split.val_patients=1", "data.source.slices=24"),
     ]
     peak = 0.0
     for attempt in ("build", "measure"):

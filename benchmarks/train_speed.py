@@ -20,19 +20,18 @@ from hydra import compose, initialize_config_dir
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.dataset import SliceDataset
-from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import open_volumes
+from chaos_seg.data.preprocessing import Window
+from chaos_seg.experiment import open_sides, train
 from chaos_seg.files import read_csv
 from chaos_seg.networks.unet import UNet
-from chaos_seg.train import train
-from chaos_seg.training.losses import build_loss
+from chaos_seg.registry import LOSSES
 
 BATCH = 8
 
 
 def bare_epoch(net: UNet, optimizer: torch.optim.Optimizer, images: torch.Tensor, masks: torch.Tensor) -> float:
     """Train one epoch; milliseconds a slice."""
-    loss = build_loss("dice")
+    loss = LOSSES.build({"name": "dice"})
     start = time.perf_counter()
     for batch in torch.randperm(len(images)).split(BATCH):
         optimizer.zero_grad()
@@ -51,15 +50,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
             *("data=phantom", f"data.store={folder}/store", "trainer=cpu", "loss=dice", "epochs=1"),
-            *(f"image_size={args.size}", f"data.phantom.size={args.size}", "data.phantom.slices=16"),
-            *("data.phantom.patients=8", "data.split.val_patients=1"),
+            *(f"image_size={args.size}", f"data.source.size={args.size}", "data.source.slices=16"),
+            *("data.source.patients=8", "data.split.val_patients=1"),
         ]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = checked(TrainConfig, compose("train", overrides=overrides))
-        patients = find_patients(config.data.tree())
-        split = config.data.split.split(list(patients))
-        volumes = open_volumes(Path(config.data.store), [patients[p] for p in split.train])
-        dataset = SliceDataset(volumes, args.size, 0, 2800)
+        dataset = SliceDataset(open_sides(config)[0]["train"], Window(args.size, 0, 2800))
         images, masks = (torch.stack([dataset[k][key] for k in range(len(dataset))]) for key in ("image", "mask"))
         net = UNet()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

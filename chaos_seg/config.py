@@ -13,85 +13,38 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from chaos_seg.command_line import escaped
+from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.archive import Archive
-from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.sources.phantom import Phantom, write_phantom
-from chaos_seg.data.splits import SIDES, Split, k_fold_split, seeded_split
+from chaos_seg.data.splits import SIDES, Split
 from chaos_seg.errors import UserError
+from chaos_seg.registry import SOURCES, SPLITS
 
 C = TypeVar("C")
-
-
-@dataclass
-class SplitConfig:
-    """`lists` takes train, val, test; `seeded` takes val_patients, test_patients, seed; `kfold` folds, fold, seed."""
-
-    method: str
-    train: list[str] | None = None
-    val: list[str] | None = None
-    test: list[str] | None = None
-    val_patients: int | None = None
-    test_patients: int | None = None
-    folds: int | None = None
-    fold: int | None = None
-    seed: int | None = None
-
-    def split(self, patients: list[str]) -> Split:
-        """The split of `patients`, those that the tree has; lists don't depend on them."""
-        takes = {
-            "lists": ("train", "val", "test"),
-            "seeded": ("val_patients", "test_patients", "seed"),
-            "kfold": ("folds", "fold", "seed"),
-        }
-        if self.method not in takes:
-            raise UserError(f"data.split.method={self.method}: expected one of {', '.join(takes)}.")
-        given = {key: getattr(self, key) for key in takes[self.method]}
-        absent = [key for key, value in given.items() if value is None]
-        if absent:
-            raise UserError(f"data.split.method={self.method} needs {', '.join(absent)}: set data.split.{absent[0]}.")
-        if self.method == "lists":
-            return Split(**{side: tuple(listed) for side, listed in given.items()})
-        if self.method == "seeded":
-            return seeded_split(patients, given["val_patients"], given["test_patients"], given["seed"])
-        return k_fold_split(patients, **given)
 
 
 @dataclass
 class DataConfig:
     root: str | None
     store: str
-    phantom: Phantom | None
     audit: bool  # refuse to train on data in which the audit finds an error
-    split: SplitConfig
+    source: dict[str, Any]  # name and options: registry.SOURCES knows which
+    split: dict[str, Any]  # and SPLITS
 
-    def tree(self) -> Path:
-        """The root of the CHAOS tree; of the phantom's, which is written when it isn't there."""
-        if self.phantom is not None:
-            return write_phantom(Path(self.store), self.phantom)
-        if self.root is None:
-            raise UserError(
-                "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that holds "
-                "Train_Sets, or try the built-in phantom with data=phantom."
-            )
-        return Path(self.root)
+    def __post_init__(self) -> None:
+        for side in set(SIDES) & self.split.keys():
+            if isinstance(self.split[side], list):
+                self.split[side] = [str(patient) for patient in self.split[side]]
 
-    def divided(self, root: Path) -> Split:
-        """The split of the patients with masks in the tree `root`."""
-        return self.split.split([p for p, folder in find_patients(root).items() if folder.mask_dir is not None])
+    def open(self) -> Source:
+        """The patients there are."""
+        root = None if self.root is None else Path(self.root)
+        source: Source = SOURCES.build(self.source, root, Path(self.store))
+        return source
 
-
-@dataclass
-class TransformConfig:
-    level_hu: float
-    width_hu: float
-    rotation_deg: float
-
-
-@dataclass
-class ModelConfig:
-    base: int
-    depth: int
-    dropout: float
+    def divided(self, source: Source) -> Split:
+        """The split of the patients with masks."""
+        split: Split = SPLITS.build(self.split, source.labelled)
+        return split
 
 
 @dataclass
@@ -105,11 +58,16 @@ class TrainerConfig:
     deterministic: Any  # true, false or "warn"
     limit_train_batches: Any  # a number, or a share of all as a float
 
-    def first_device(self) -> Any:
-        """What `devices` is for the first of them alone; Lightning reads "3," as a list, too."""
-        if isinstance(self.devices, str) and "," in self.devices:
-            return [int(self.devices.split(",")[0])]
-        return self.devices[:1] if isinstance(self.devices, list) else 1
+    def first_device(self, folder: Path) -> Any:
+        """The first of the devices as torch names it: scoring takes one, since several would see some slices twice.
+
+        Raises:
+            UserError: as build().
+        """
+        devices = self.devices[:1] if isinstance(self.devices, list) else 1
+        if isinstance(self.devices, str) and "," in self.devices:  # Lightning reads "3," as a list, too
+            devices = [int(self.devices.split(",")[0])]
+        return self.build(folder, devices=devices, strategy="auto", logger=False).strategy.root_device
 
     def build(self, folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:
         """A Lightning trainer with these options and others on top, whose own files, if any, are in `folder`.
@@ -145,43 +103,22 @@ class TrainConfig:
     overlay_every_epochs: int
     ckpt_path: str | None
     data: DataConfig
-    transform: TransformConfig
-    model: ModelConfig
+    # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
+    preprocessing: dict[str, Any]
+    augmentation: dict[str, Any]
+    network: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    logger: dict[str, Any]
     trainer: TrainerConfig
-    loss: dict[str, Any]  # name and options: build_loss knows which
 
     def __post_init__(self) -> None:
-        seeds = {"seed": self.seed, "data.split.seed": self.data.split.seed or 0}
-        if self.data.phantom is not None:
-            seeds["data.phantom.seed"] = self.data.phantom.seed
-        for key, seed in seeds.items():
-            _expect(0 <= seed < 2**32, key, seed, "a number from 0 to 4294967295")
-        for key in ("val_patients", "test_patients"):
-            _expect(
-                (getattr(self.data.split, key) or 0) >= 0,
-                f"data.split.{key}",
-                getattr(self.data.split, key),
-                "0 or more",
-            )
+        _expect(0 <= self.seed < 2**32, "seed", self.seed, "a number from 0 to 4294967295")
         _expect((self.num_workers or 0) >= 0, "num_workers", self.num_workers, "a number from 0")
-        positive = ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs")
-        for key in positive:
+        for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect_threshold(self.threshold)
-        _expect(self.transform.width_hu > 0, "transform.width_hu", self.transform.width_hu, "a number above 0")
-        _expect(
-            self.transform.rotation_deg >= 0, "transform.rotation_deg", self.transform.rotation_deg, "degrees from 0"
-        )
-        _expect(0 <= self.model.dropout < 1, "model.dropout", self.model.dropout, "a number from 0 to below 1")
-        _expect(min(self.model.base, self.model.depth) > 0, "model", self.model, "base and depth above 0")
-        factor = 2**self.model.depth
-        _expect(
-            self.image_size % factor == 0,
-            "image_size",
-            self.image_size,
-            f"a multiple of {factor} (2^model.depth)",
-        )
-        _expect("name" in self.loss, "loss", self.loss, "a name and options")
 
 
 @dataclass
@@ -272,9 +209,7 @@ class PredictConfig:
     tta: TtaConfig
 
     def __post_init__(self) -> None:
-        known = ("png", "challenge", "nifti", "dicom_seg")
-        if self.formats is not None:
-            _expect(bool(self.formats) and set(self.formats) <= set(known), "formats", self.formats, f"some of {known}")
+        _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
         if self.threshold is not None:
@@ -339,15 +274,16 @@ def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
 
 def as_yaml(config: TrainConfig) -> str:
     """The settings as text that OmegaConf reads back as they are, without an interpolation in any path."""
-
-    def literal(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: literal(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [literal(inner) for inner in value]
-        return escaped(value) if isinstance(value, str) else value
-
     return OmegaConf.to_yaml(literal(asdict(config)))
+
+
+def literal(value: Any) -> Any:
+    """Plain settings in which OmegaConf finds no interpolation."""
+    if isinstance(value, dict):
+        return {key: literal(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [literal(inner) for inner in value]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _run_dir(ckpt_path: str | None, fresh: str) -> str:

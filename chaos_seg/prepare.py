@@ -15,11 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from chaos_seg.audit import audit_tree
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PrepareConfig, checked
 from chaos_seg.data.sources.archive import download, unpack, unpacked
 from chaos_seg.errors import UserError
+from chaos_seg.reporting.audit_report import audit_source
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,18 @@ def prepare(config: PrepareConfig, folder: Path) -> int:
     Raises:
         UserError: anything wrong with the archives, the connection or the place.
     """
-    if config.data.phantom is None:
+    made = config.data.source["name"] == "phantom"
+    if not made:
         if config.data.root is None:
             raise UserError(
                 "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that the data "
                 "shall go to, or try the built-in phantom with data=phantom."
             )
         _fill(Path(config.data.root), config)
-    errors = audit_tree(config.data, folder)
+    source = config.data.open()
+    errors = audit_source(source, Path(config.data.store), lambda: config.data.divided(source), folder)
     if not errors:
-        place = "data=phantom" if config.data.phantom is not None else f"data.root={config.data.root}"
+        place = "data=phantom" if made else f"data.root={config.data.root}"
         log.info("Ready: python -m chaos_seg.train %s", shlex.quote(place))
     return errors
 

@@ -9,50 +9,28 @@ import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, checked
-from chaos_seg.data.store import fingerprint, open_patients
 from chaos_seg.errors import UserError
+from chaos_seg.experiment import run_once
 from chaos_seg.files import write_json
-from chaos_seg.reporting.study_view import StudyProgress, status, study_table
-from chaos_seg.train import expect_same, train
-
-
-def run_once(config: TrainConfig, run: Path) -> None:
-    """Train in the folder `run` unless it holds that very run already; an interrupted one goes on.
-
-    Raises:
-        UserError: the folder holds a run with other settings or on other data, or whatever train raises.
-    """
-    if status(run) == "finished":
-        root = config.data.tree()
-        volumes = open_patients(Path(config.data.store), root, config.data.divided(root).patients)
-        expect_same(config, run, fingerprint(volumes))
-        epochs = OmegaConf.load(run / "config.yaml").epochs
-        if epochs != config.epochs:
-            raise UserError(
-                f"{run}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
-                "out, or give the study another name=..."
-            )
-        return
-    if (run / "config.yaml").is_file():
-        config.ckpt_path = str(run / "checkpoints" / "last.ckpt")
-    train(config, run)
+from chaos_seg.reporting.study_view import StudyProgress, study_table
+from chaos_seg.run_folder import RunFolder
 
 
 @hydra_command("study")
 def _job(cfg: DictConfig) -> None:
-    run = Path(HydraConfig.get().runtime.output_dir)
+    run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     try:
         config = checked(TrainConfig, cfg)
         if config.ckpt_path is not None or config.trainer.devices != 1:
             raise UserError("study: expected one device a run and no ckpt_path; a study resumes its runs by itself.")
-        run_once(config, run)
+        run_once(config, run.path)
     except UserError as error:
-        if status(run) is None:  # refused before it began: the table at the end has it too
-            write_json(run / "manifest.json", {"status": "failed", "error": str(error), "seconds": None})
+        if run.status is None:  # refused before it began: the table at the end has it too
+            write_json(run.manifest_file, {"status": "failed", "error": str(error), "seconds": None})
         raise
 
 

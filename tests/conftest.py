@@ -36,8 +36,8 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Compose conf/train.yaml with overrides, on the small phantom, as a run of seconds."""
     small = [
         "image_size=32",
-        "model.base=4",
-        "model.depth=2",
+        "network.base=4",
+        "network.depth=2",
         "batch_size=4",
         "learning_rate=1e-2",
         "epochs=2",

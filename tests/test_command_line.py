@@ -32,7 +32,7 @@ from chaos_seg.config import (
 )
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
-from chaos_seg.submit import EXPECTED
+from chaos_seg.inference.submission import EXPECTED
 
 SCHEMAS = {
     "train": TrainConfig,
@@ -178,11 +178,14 @@ def text_settings(schema: Any, prefix: str = "") -> set[str]:
 
 
 def test_each_setting_that_is_text_is_a_path_a_name_or_a_choice() -> None:
-    choices = {"data.split.method", "checkpoint", "device", "downloads.url", "downloads.md5"}
+    choices = {"checkpoint", "device", "downloads.url", "downloads.md5"}
     choices |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision", "deterministic")}
     settings = {name for schema in SCHEMAS.values() for name in text_settings(schema)}
-    lists = {"data.split.train", "data.split.val", "data.split.test", "formats", "loss", "trainer.limit_train_batches"}
-    assert settings - choices - lists == {key for key in PATHS | NAMES if not key.startswith("hydra.")}
+    lists = {"formats", "trainer.limit_train_batches"}
+    slots = {"data.source", "data.split", "preprocessing", "augmentation", "network", "loss", "optimizer", "scheduler"}
+    assert settings - choices - lists - slots - {"logger"} == {
+        key for key in PATHS | NAMES if not key.startswith("hydra.")
+    }
 
 
 def test_wildcards_in_odd_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,13 +207,13 @@ def test_wildcards_in_odd_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_a_runs_settings_are_read_back_as_they_were(text: str, tmp_path: Path) -> None:
     config = composed("train", "data.root=x", "data.split.val=[a]")
-    config.data.root, config.name, config.data.split.val = text, text, [text]
+    config.data.root, config.name, config.data.split["val"] = text, text, [text]
     (tmp_path / "config.yaml").write_text(as_yaml(config))
     assert checked(TrainConfig, OmegaConf.load(tmp_path / "config.yaml")) == config
 
 
 TINY = (
-    *("image_size=32", "model.base=4", "model.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=1"),
+    *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=1"),
     *("num_workers=0", "trainer=cpu", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]"),
 )
 

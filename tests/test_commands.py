@@ -14,15 +14,17 @@ import torch
 
 from chaos_seg.compare import compare
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
-from chaos_seg.evaluate import evaluate
 from chaos_seg.files import read_csv
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.scoring.scan import score_scan
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 
 pytestmark = pytest.mark.slow
 TINY = (
-    *("image_size=32", "model.base=4", "model.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=2"),
+    *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=2"),
     *("num_workers=0", "trainer=cpu", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]"),
 )
 
@@ -110,14 +112,9 @@ def test_two_processes_validate_like_one(
     last_epoch = read_csv(run / "metrics.csv")[-1]
     module, _ = load_segmenter(run / "checkpoints" / "last.ckpt")
     config = configure()
-    volumes = open_patients(Path(config.data.store), Path(str(config.data.root)), ["3"])
-    (alone,), _ = evaluate(module, {"val": volumes}, tmp_path / "alone", 100, 4, 0, config.trainer)
-    scores = {
-        "dice": alone.volume_dice,
-        "precision": alone.precision,
-        "recall": alone.recall,
-        "accuracy": alone.accuracy,
-    }
+    volumes = open_patients(Path(config.data.store), chaos(Path(str(config.data.root))), ["3"])
+    alone = score_scan(volumes[0], "val", Predictor([module], torch.device("cpu"), 4), 100).score.values
+    scores = {"dice": alone["volume_dice"], **{name: alone[name] for name in ("precision", "recall", "accuracy")}}
     assert {name: float(last_epoch[f"val/{name}"]) for name in scores} == scores
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"

@@ -29,12 +29,12 @@ def composed(*overrides: str) -> TrainConfig:
 @pytest.mark.parametrize("text", ["[{}]", "[ {} ]"])
 def test_ids_are_the_text_that_is_typed(text: str) -> None:
     typed = text.format(", ".join(ODD))
-    assert composed(*quoted_ids([f"data.split.test={typed}"])).data.split.test == ODD
+    assert composed(*quoted_ids([f"data.split.test={typed}"])).data.split["test"] == ODD
 
 
 def test_what_is_in_quotes_and_plain_numbers_stay() -> None:
     typed = """data.split.val=['1_000',"a, b",3,16]"""
-    assert composed(*quoted_ids([typed])).data.split.val == ["1_000", "a, b", "3", "16"]
+    assert composed(*quoted_ids([typed])).data.split["val"] == ["1_000", "a, b", "3", "16"]
     others = ["data.split.test=null", "data.split.test=[]", "data.split.folds=[1_000]", "tta.rotations_deg=[1_0]"]
     others += ["data.split.test=[${oc.env:HOME}]", "data.split.test=1_000"]
     assert quoted_ids(others) == others
@@ -45,7 +45,7 @@ def test_ids_outlast_a_sweep() -> None:
     typed = quoted_ids(["data.split.test=[1_000,true],[007]", "++data.split.val=[1e5]"])
     jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(typed), None)[0]
     found = [composed(*job).data.split for job in jobs]
-    assert [(split.test, split.val) for split in found] == [(["1_000", "true"], ["1e5"]), (["007"], ["1e5"])]
+    assert [(split["test"], split["val"]) for split in found] == [(["1_000", "true"], ["1e5"]), (["007"], ["1e5"])]
 
 
 def test_ids_outlast_the_run_folder_and_a_resume(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_ids_outlast_the_run_folder_and_a_resume(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(asdict(config)))
     last = str(tmp_path / "checkpoints" / "last.ckpt")
-    assert _resumed(last, []).data.split.test == ODD
-    assert _resumed(last, quoted_ids(["data.split.test=[1_000]"])).data.split.test == ["1_000"]
+    assert _resumed(last, []).data.split["test"] == ODD
+    assert _resumed(last, quoted_ids(["data.split.test=[1_000]"])).data.split["test"] == ["1_000"]
 
 
 @pytest.mark.parametrize("written", ["1e5", "true", "1.0", "null"])
@@ -81,4 +81,4 @@ def test_every_command_that_trains_takes_ids_as_typed(command: tuple[str, ...], 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
-    assert OmegaConf.create(done.stdout).data.split.test == ["1_000", "007"]
+    assert OmegaConf.create(done.stdout).data.split["test"] == ["1_000", "007"]

@@ -19,10 +19,11 @@ from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
+from chaos_seg.experiment import train
 from chaos_seg.inference.formats import writers_for
+from chaos_seg.inference.outputs import held
+from chaos_seg.inference.prediction import predict_scan
 from chaos_seg.inference.predictor import PackedMask
-from chaos_seg.predict import held, predict_scan
-from chaos_seg.train import train
 
 Write = Callable[..., list[Path]]
 
@@ -109,7 +110,7 @@ def test_masks_are_where_the_scan_is(
     hu = body(points)
     write_series(tmp_path / "in", hu, origin, steps)
     scan = opened(tmp_path / "in")
-    mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
+    mask = predict_scan(scan, Bright(), 0, largest_component=False, fill_holes=False).mask  # type: ignore[arg-type]
     assert write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path) == []
     expected = points[hu > 0]
     assert len(expected) > 100 and same_points(nifti_points(tmp_path / "liver.nii.gz"), expected)
@@ -123,7 +124,7 @@ def test_masks_are_where_the_scan_is(
     source.set_data_dtype(np.int16)
     nib.save(source, tmp_path / "source.nii")
     again = opened(tmp_path / "source.nii")
-    mask = predict_scan(again, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
+    mask = predict_scan(again, Bright(), 0, largest_component=False, fill_holes=False).mask  # type: ignore[arg-type]
     (tmp_path / "again").mkdir()
     write_masks(mask, again, ["nifti"], tmp_path / "again")
     assert same_points(nifti_points(tmp_path / "again" / "liver.nii.gz"), expected)
@@ -136,7 +137,7 @@ def test_slices_after_a_gap_keep_their_places(write_series: Write, tmp_path: Pat
     for missing in (3, 4):
         paths[missing].unlink()
     scan = opened(tmp_path / "in")
-    mask = predict_scan(scan, Bright(), 0, largest=False, holes=False).mask  # type: ignore[arg-type]
+    mask = predict_scan(scan, Bright(), 0, largest_component=False, fill_holes=False).mask  # type: ignore[arg-type]
     write_masks(mask, scan, ["nifti", "dicom_seg"], tmp_path)
     for points in (nifti_points(tmp_path / "liver.nii.gz"), seg_points(tmp_path / "liver.dcm")):
         assert sorted(set(points[:, 2].round(3))) == [-14, -12, -10, -4, -2, 0]

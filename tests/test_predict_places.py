@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from chaos_seg import predict as command
 from chaos_seg.data.dicom import read_mask, read_slice
 from chaos_seg.data.scans import find_scans
+from chaos_seg.inference import outputs
 
 hd = pytest.importorskip("highdicom")
 nib = pytest.importorskip("nibabel")
@@ -36,7 +37,7 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
     def passes(_: object, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield from ((plane > 0)[None].astype(np.float32) for plane in slices)
 
-    model = SimpleNamespace(hparams={"threshold": 100}, training_range=None, to=lambda _: SimpleNamespace(eval=int))
+    model = SimpleNamespace(threshold=100.0, training_range=None, to=lambda _: SimpleNamespace(eval=int))
     monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
     monkeypatch.setattr(command.Predictor, "passes", passes)
     (tmp_path / "a.ckpt").write_bytes(b"a model")
@@ -243,14 +244,14 @@ def test_a_broken_scan_does_not_stop_the_next(
         if name == "p2" and broken == "pixels":
             paths[1].write_bytes(paths[1].read_bytes()[:-50])
     if broken == "exception":
-        scan_of = command.predict_scan
+        predict_scan = outputs.predict_scan
 
         def fail(scan: object, *rest: object, **options: object) -> object:
             if scan.name == "p2":  # type: ignore[attr-defined]
                 raise ZeroDivisionError("of another library")
-            return scan_of(scan, *rest, **options)  # type: ignore[arg-type]
+            return predict_scan(scan, *rest, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(command, "predict_scan", fail)
+        monkeypatch.setattr(outputs, "predict_scan", fail)
     code, said = predict(tmp_path / "in", "formats=[png]", "alarms=false")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "p1", "p3", "summary.json"]
     assert code == 1 and "Not predicted: p2" in said

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from chaos_seg.config import TrainConfig
+from chaos_seg.experiment import train
 from chaos_seg.files import read_csv
-from chaos_seg.train import train
 from chaos_seg.training.checkpoints import read_checkpoint
 
 ONE_TASK = dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"), "1")
@@ -54,8 +54,8 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(phantom_
     tiny = (
         *(
             "image_size=32",
-            "model.base=4",
-            "model.depth=2",
+            "network.base=4",
+            "network.depth=2",
             "batch_size=4",
             "epochs=30",
             "num_workers=0",

@@ -20,8 +20,8 @@ from chaos_seg.report import write_report
 from chaos_seg.reporting.study_view import progress, study_table
 
 TINY = (
-    *("image_size=32", "model.base=4", "model.depth=2", "batch_size=4", "learning_rate=1e-2", "num_workers=0"),
-    *("data.phantom.patients=4", "data.phantom.slices=7", "data.phantom.size=32", "data.split.val_patients=1"),
+    *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "num_workers=0"),
+    *("data.source.patients=4", "data.source.slices=7", "data.source.size=32", "data.split.val_patients=1"),
     *("data.store=store", "hydra.sweeper.params.loss='dice,iou'", "hydra.sweeper.params.seed='0'"),
 )
 

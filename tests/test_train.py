@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
@@ -21,13 +22,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.datamodule import ChaosDataModule
+from chaos_seg.data.preprocessing import Window
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
-from chaos_seg.evaluate import evaluate, example_slices
 from chaos_seg.evaluation.counts import count, dice
+from chaos_seg.experiment import completed, train
 from chaos_seg.files import write_json
-from chaos_seg.train import expect_same, train
+from chaos_seg.run_folder import RunFolder, flat
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.training.losses import DiceLoss
 from chaos_seg.training.segmenter import Segmenter
@@ -85,19 +87,6 @@ def test_a_run_folder_is_complete(configure: Configure, tmp_path: Path, rows: Ca
     assert not list(run.rglob("*.partial*"))
 
 
-def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> None:
-    def row(rank: int, tp: int, fp: int, fn: int) -> dict[str, str]:
-        return {key: str(value) for key, value in {"rank": rank, "tp": tp, "fp": fp, "fn": fn, "tn": 9}.items()}
-
-    slices = [row(0, 0, 5, 0), row(1, 8, 1, 1), row(2, 4, 0, 0), row(3, 9, 0, 0), row(4, 0, 3, 1), row(5, 0, 0, 2)]
-    assert {kind: chosen["rank"] for kind, chosen in example_slices(slices).items()} == {
-        "best": "3",  # as good as 2, with more liver
-        "median": "1",
-        "worst": "5",
-    }
-    assert example_slices(slices[:1]) == example_slices([]) == {}
-
-
 def test_calibration_holds_the_counts_at_the_runs_own_threshold(
     configure: Configure, tmp_path: Path, rows: Callable
 ) -> None:
@@ -148,22 +137,17 @@ def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path:
 def test_scoring_keeps_the_device_that_trained(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, scored_on: object
 ) -> None:
-    config = configure("trainer=gpu", "trainer.strategy=ddp", f"trainer.devices={devices}")
-    volumes = open_volumes(Path(config.data.store), find_patients(Path(str(config.data.root))).values())
-    settings = {"model": asdict(config.model), "loss": config.loss, "learning_rate": 1e-3}
-    module = Segmenter(**settings, preprocessing={"image_size": 32, "level_hu": 0, "width_hu": 400})
     asked: dict[str, object] = {}
 
     class Trainer:
+        strategy = SimpleNamespace(root_device="the first")
+
         def __init__(self, **options: object):
             asked.update(options)
 
-        def predict(self, *args: object, **kwargs: object) -> None:
-            raise ConnectionAbortedError
-
     monkeypatch.setattr(L, "Trainer", Trainer)
-    with pytest.raises(ConnectionAbortedError):
-        evaluate(module, {"test": volumes[:1]}, tmp_path, 100, 4, 0, config.trainer)
+    config = configure("trainer=gpu", "trainer.strategy=ddp", f"trainer.devices={devices}")
+    assert config.trainer.first_device(tmp_path) == "the first"
     assert (asked["devices"], asked["strategy"], asked["accelerator"]) == (scored_on, "auto", "gpu")
 
 
@@ -172,7 +156,7 @@ def test_scoring_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train(configure("epochs=1"), tmp_path)
-    assert re.search(r"Measuring patients: 100%.* 4/4", capsys.readouterr().err)
+    assert re.search(r"Scoring slices: 100%.* 28/28", capsys.readouterr().err)
 
 
 class StopAfter(L.Callback):
@@ -248,15 +232,17 @@ def test_settings_reach_the_data_and_the_network(
         raise ConnectionAbortedError
 
     monkeypatch.setattr(L.Trainer, "fit", fit)
-    transform = ("transform.level_hu=30", "transform.width_hu=300", "transform.rotation_deg=7")
+    transform = ("preprocessing.level_hu=30", "preprocessing.width_hu=300", "augmentation.rotation.degrees=7")
     with pytest.raises(ConnectionAbortedError):
         train(configure("seed=6", "threshold=90", "loss=iou", "image_size=16", *transform), tmp_path / "run")
     module, data = given
-    assert (module.seed, module.learning_rate, module.hparams["threshold"]) == (6, 1e-2, 90)
-    assert module.preprocessing == {"image_size": 16, "level_hu": 30, "width_hu": 300}
-    assert module.hparams["loss"]["name"] == "iou" and module.hparams["model"]["base"] == 4
-    assert (data.seed, data.batch_size, data.image_size) == (6, 4, 16)
-    assert (data.level_hu, data.width_hu, data.rotation_deg) == (30, 300, 7)
+    assert (module.seed, module.threshold, module.hparams["threshold"]) == (6, 90, 90)
+    assert module.hparams["optimizer"] == {"name": "adam", "learning_rate": 1e-2}
+    assert module.preprocessing == Window(16, 30, 300)
+    assert module.hparams["loss"]["name"] == "iou" and module.hparams["network"]["base"] == 4
+    slices = data.datasets["train"]
+    assert (data.seed, data.batch_size, slices.seed, slices.preprocessing) == (6, 4, 6, Window(16, 30, 300))
+    assert slices.augmentation.settings == {"rotation": {"degrees": 7.0}}
     volumes, body = data.datasets["train"].volumes, []
     for volume in volumes:
         hu = np.stack([volume.hu(rank) for rank in (0, 4)])  # every fourth of seven
@@ -286,10 +272,10 @@ def test_what_draws_with_numpy_or_torch_is_seeded_too(
 
 
 def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: Configure, tmp_path: Path) -> None:
-    train(configure("transform=soft_tissue"), tmp_path)
+    train(configure("preprocessing=soft_tissue"), tmp_path)
     module, epoch = load_segmenter(tmp_path / "checkpoints" / "best.ckpt")  # weights_only
     assert epoch in (0, 1)
-    assert module.preprocessing == {"image_size": 32, "level_hu": 40, "width_hu": 400}
+    assert module.preprocessing == Window(32, 40, 400)
     assert not module.training and module.net.depth == 2
 
 
@@ -314,10 +300,10 @@ def snapshot(run: Path) -> dict[Path, bytes]:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.base=8", "made with model.base=4, this command asks for 8"),
+        ("network.base=8", "made with network.base=4, this command asks for 8"),
         ("loss=bce", "made with loss.name=dice, this command asks for bce"),
         ("batch_size=2", "made with batch_size=4, this command asks for 2"),
-        ("transform.rotation_deg=1", "made with transform.rotation_deg=5.0, this command asks for 1.0"),
+        ("augmentation.rotation.degrees=1", "made with augmentation.rotation.degrees=5.0, this command asks for 1.0"),
         ("trainer.limit_train_batches=1", "made with trainer.limit_train_batches=1.0, this command asks for 1"),
         ("data.split.test=[]", r"made with data.split.test=\['4'\]"),
         ("learning_rate=1e-3", "made with learning_rate=0.01, this command asks for 0.001"),
@@ -350,9 +336,12 @@ def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(
         (("loss=dice",), ("loss=bce", "loss.name=dice"), None),
         (("loss=dice", "loss.smooth=2"), ("loss=dice", "loss.smooth=2.0"), None),
         (
-            ("data.phantom={patients:4,slices:7,size:32,seed:3}",),
+            (
+                "data.source.name=phantom",
+                *(f"+data.source.{v}" for v in ("patients=4", "slices=7", "size=32", "seed=3")),
+            ),
             (),
-            "data.phantom.patients=4, this command asks for None",
+            "data.source.name=phantom, this command asks for chaos",
         ),
     ],
 )
@@ -361,11 +350,12 @@ def test_experiments_are_compared_as_built_not_as_spelled(
 ) -> None:
     write_json(tmp_path / "manifest.json", {"data": {"fingerprint": "same"}})
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(asdict(configure(*saved))))
+    run, settings = RunFolder(tmp_path), flat(asdict(completed(configure(*asked))))
     if refused is None:
-        expect_same(configure(*asked), tmp_path, "same")
+        run.expect_same(settings, "same")
     else:
         with pytest.raises(UserError, match=refused):
-            expect_same(configure(*asked), tmp_path, "same")
+            run.expect_same(settings, "same")
 
 
 def test_a_run_keeps_its_loss_with_every_option(configure: Configure, tmp_path: Path) -> None:
@@ -422,11 +412,11 @@ def test_warnings_of_the_audit_are_counted_at_the_start(
 
 def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:
     for name, base in (("run", 4), ("other", 8)):
-        train(configure("epochs=1", f"model.base={base}"), tmp_path / name)
+        train(configure("epochs=1", f"network.base={base}"), tmp_path / name)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     shutil.copy(tmp_path / "other" / "checkpoints" / "last.ckpt", last)
     with pytest.raises(
-        UserError, match=r"expected a checkpoint of a U-Net with \{'base': 4.*found one with \{'base': 8"
+        UserError, match=r"expected a checkpoint of the network \{.*'base': 4.*found one of \{.*'base': 8"
     ):
         train(configure("epochs=2", f"ckpt_path={last}"), tmp_path / "run")
 
@@ -468,9 +458,9 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
 def test_weights_of_another_network(configure: Configure, tmp_path: Path) -> None:
     train(configure(), tmp_path)
     checkpoint = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")
-    checkpoint["hyper_parameters"]["model"]["base"] = 8
+    checkpoint["hyper_parameters"]["network"]["base"] = 8
     torch.save(checkpoint, tmp_path / "changed.ckpt")
-    with pytest.raises(UserError, match=r"changed.ckpt: expected the weights of a U-Net with \{'base': 8"):
+    with pytest.raises(UserError, match=r"changed.ckpt: expected the weights of the network \{.*'base': 8"):
         load_segmenter(tmp_path / "changed.ckpt")
 
 

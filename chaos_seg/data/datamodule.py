@@ -1,16 +1,16 @@
-"""The data of a run: volumes from the store, a patient-level split, and loaders over their slices."""
+"""The data of a run: loaders over the slices of the patients of each side."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
+from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.dataset import Sample, SliceDataset
-from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import Volume, open_patients
+from chaos_seg.data.preprocessing import Preprocessing
+from chaos_seg.data.store import Volume
 from chaos_seg.errors import UserError
 
 
@@ -30,48 +30,32 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
 
 
 class ChaosDataModule(L.LightningDataModule):
-    """Slices of a CHAOS tree below `root`, decoded once into `store`.
+    """The slices of the patients of each side, of which `sides` has train and val at least.
 
     Raises:
-        UserError: from prepare(), with every fault of the patients that the split names.
+        UserError: a batch would hold more than all training slices.
     """
 
     def __init__(
         self,
-        root: Path,
-        store: Path,
-        split: Split,
-        image_size: int,
-        level_hu: float,
-        width_hu: float,
-        rotation_deg: float = 0.0,
+        sides: Mapping[str, Sequence[Volume]],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None = None,
         batch_size: int = 8,
         num_workers: int = 0,
         seed: int = 0,
     ):
         super().__init__()
-        self.root, self.store, self.split = root, store, split
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.image_size, self.level_hu, self.width_hu = image_size, level_hu, width_hu
-        self.rotation_deg = rotation_deg
-        self.datasets: dict[str, SliceDataset] = {}
-
-    def prepare(self) -> None:
-        """Open every volume of the split, decoding what is new, before a trainer or a process group starts."""
-        volumes = open_patients(self.store, self.root, self.split.patients)
-        by_patient = {volume.patient: volume for volume in volumes}
-        for side in SIDES:
-            if self.split[side]:
-                self.datasets[side] = self._dataset([by_patient[patient] for patient in self.split[side]])
+        self.datasets = {
+            side: SliceDataset(volumes, preprocessing, augmentation, seed) for side, volumes in sides.items()
+        }
         slices = len(self.datasets["train"])
-        if self.batch_size > slices:
+        if batch_size > slices:
             raise UserError(
-                f"batch_size={self.batch_size}: expected at most {slices}, the number of training slices; "
-                "choose a smaller batch or more patients."
+                f"batch_size={batch_size}: expected at most {slices}, the number of training slices; choose a smaller "
+                "batch or more patients."
             )
-
-    def _dataset(self, volumes: list[Volume]) -> SliceDataset:
-        return SliceDataset(volumes, self.image_size, self.level_hu, self.width_hu, self.rotation_deg, self.seed)
 
     @property
     def volumes(self) -> list[Volume]:

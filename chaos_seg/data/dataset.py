@@ -1,4 +1,4 @@
-"""One CHAOS slice as a training sample."""
+"""One slice of CT as a training sample."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from chaos_seg.data.augmentation import Augmentation
+from chaos_seg.data.preprocessing import Preprocessing
 from chaos_seg.data.store import Volume
-from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
 
 
 class Sample(TypedDict):
@@ -27,18 +28,12 @@ class SliceDataset(Dataset[Sample]):
     def __init__(
         self,
         volumes: Sequence[Volume],
-        image_size: int,
-        level_hu: float,
-        width_hu: float,
-        rotation_deg: float = 0.0,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ):
         self.volumes = list(volumes)
-        self.image_size = image_size
-        self.level_hu = level_hu
-        self.width_hu = width_hu
-        self.seed = seed
-        self.rotation = Rotation(rotation_deg) if rotation_deg else None
+        self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
         # Of each slice: which volume, which rank in it.
         self.volume_of_slice = np.repeat(np.arange(len(volumes)), [volume.slices for volume in volumes])
         self.rank_of_slice = np.concatenate([np.arange(volume.slices) for volume in volumes])
@@ -49,11 +44,9 @@ class SliceDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (None, key)
         volume, rank = self.volumes[self.volume_of_slice[index]], int(self.rank_of_slice[index])
-        size = (self.image_size, self.image_size)
-        image = resize_image(window(volume.hu(rank), self.level_hu, self.width_hu), size)
-        mask = resize_mask(np.array(volume.mask(rank)), size)
-        if epoch is not None and self.rotation is not None:
-            image, mask = self.rotation(image, mask, (self.seed, epoch, index))
+        image, mask = self.preprocessing.image(volume.hu(rank)), self.preprocessing.mask(np.array(volume.mask(rank)))
+        if epoch is not None and self.augmentation is not None:
+            image, mask = self.augmentation(image, mask, (self.seed, epoch, index))
         return {
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),

@@ -49,22 +49,22 @@ class SliceHeader:
     position_mm: tuple[float, ...]  # ImagePositionPatient: centre of the first pixel
     orientation: tuple[float, ...]  # ImageOrientationPatient: direction of a row, then of a column
     pixel_spacing_mm: tuple[float, ...]  # PixelSpacing: between rows, between columns
-    slice_thickness_mm: float | None  # SliceThickness; not the distance between slices, which may overlap
-    spacing_between_slices_mm: float | None  # SpacingBetweenSlices
-    slice_location_mm: float | None  # SliceLocation
-    intercept: float  # RescaleIntercept
-    slope: float  # RescaleSlope
     hu_min: int  # before clipping to HU_RANGE
     hu_max: int
-    uid: str  # hash of SOPInstanceUID, or of the one in the file's meta information; "" without, as below
-    series: str  # hash of SeriesInstanceUID
-    frame: str  # hash of FrameOfReferenceUID
-    study: str  # hash of StudyInstanceUID, which may tell a date
-    person: str  # hash of PatientID
-    transfer_syntax: str
     content: str  # hash of the file
-    identifying: tuple[str, ...]  # places of what could identify a person
-    synthetic: bool  # SyntheticData (0008,001C)
+    slice_thickness_mm: float | None = None  # SliceThickness; not the distance between slices, which may overlap
+    spacing_between_slices_mm: float | None = None  # SpacingBetweenSlices
+    slice_location_mm: float | None = None  # SliceLocation
+    intercept: float = 0.0  # RescaleIntercept
+    slope: float = 1.0  # RescaleSlope
+    uid: str = ""  # hash of SOPInstanceUID, or of the one in the file's meta information; "" without, as below
+    series: str = ""  # hash of SeriesInstanceUID
+    frame: str = ""  # hash of FrameOfReferenceUID
+    study: str = ""  # hash of StudyInstanceUID, which may tell a date
+    person: str = ""  # hash of PatientID
+    transfer_syntax: str = ""
+    identifying: tuple[str, ...] = ()  # places of what could identify a person
+    synthetic: bool = False  # SyntheticData (0008,001C)
 
 
 def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:

@@ -221,7 +221,7 @@ def _files(root: Path, left_out: list[LeftOut]) -> Iterator[Path]:
 def _chaos_patient(folder: PatientFolder) -> FoundScan:
     """A patient of a CHAOS tree, exactly the slices and the order that training reads."""
     pairs, faults = pair_slices(replace(folder, mask_dir=None))
-    files = tuple(pair.dicom for pair in pairs)
+    files = tuple(pair.path for pair in pairs)
 
     def read(name: str) -> Scan:
         raise_faults(faults, folder.dicom_dir)

@@ -309,7 +309,9 @@ def _hu(slices: Sequence[Slice], rank: int) -> np.ndarray:
     item = slices[rank]
     header, hu = read_slice(item.path)
     there = (*header.position_mm, *header.orientation, *header.pixel_spacing_mm)
-    if hu.shape != item.size or not np.allclose(there, [*item.position_mm, *item.orientation, *item.spacing_mm], 0, SAME):
+    if hu.shape != item.size or not np.allclose(
+        there, [*item.position_mm, *item.orientation, *item.spacing_mm], 0, SAME
+    ):
         raise UserError(
             f"{item.path}: expected one place and size, found {hu.shape[0]} x {hu.shape[1]} pixels at "
             f"{header.position_mm} beside {item.size[0]} x {item.size[1]} at {tuple(item.position_mm.tolist())}; copy "

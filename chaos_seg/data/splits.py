@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chaos_seg.errors import UserError
+from chaos_seg.registry import SPLITS
 
 SIDES = ("train", "val", "test")
 
@@ -49,8 +50,19 @@ class Split:
         return self.train + self.val + self.test
 
 
-def seeded_split(patients: Sequence[str], val: int, test: int, seed: int) -> Split:
-    """`val` and `test` patients drawn at random, the rest for training; the same for the same patients and seed."""
+@SPLITS.register("lists")
+def listed_split(patients: Sequence[str], train: list[str], val: list[str], test: list[str]) -> Split:
+    """By name, whatever patients there are."""
+    return Split(tuple(train), tuple(val), tuple(test))
+
+
+@SPLITS.register("seeded")
+def seeded_split(patients: Sequence[str], val_patients: int, test_patients: int, seed: int) -> Split:
+    """Validation and test patients drawn at random, the rest trains; the same for the same patients and seed."""
+    for key, number in (("val_patients", val_patients), ("test_patients", test_patients)):
+        if number < 0:
+            raise UserError(f"data.split.{key}={number}: expected 0 or more.")
+    val, test = val_patients, test_patients
     if val + test >= len(patients):
         raise UserError(
             f"data.split: {val} validation and {test} test patients leave none of the {len(patients)} patients "
@@ -60,6 +72,7 @@ def seeded_split(patients: Sequence[str], val: int, test: int, seed: int) -> Spl
     return Split(tuple(drawn[val + test :]), tuple(drawn[:val]), tuple(drawn[val : val + test]))
 
 
+@SPLITS.register("kfold")
 def k_fold_split(patients: Sequence[str], folds: int, fold: int, seed: int) -> Split:
     """Fold `fold` of `folds` tests, the next one validates, the rest train: every patient is tested exactly once."""
     if not 3 <= folds <= len(patients):
@@ -77,4 +90,6 @@ def k_fold_split(patients: Sequence[str], folds: int, fold: int, seed: int) -> S
 
 
 def _shuffled(patients: Sequence[str], seed: int) -> list[str]:
+    if seed < 0:
+        raise UserError(f"data.split.seed={seed}: expected a number from 0.")
     return [str(patient) for patient in np.random.default_rng(seed).permutation(sorted(patients))]

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chaos_seg.data.dicom import HU_RANGE, SliceHeader, read_mask, read_slice, slice_normal
-from chaos_seg.data.sources.chaos import PatientFolder, SliceFiles, labelled_patients, pair_slices
+from chaos_seg.data.dicom import HU_RANGE, SliceHeader, slice_normal
+from chaos_seg.data.sources import Patient, SliceFiles, Source, labelled_patients
 from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
 from chaos_seg.parallel import in_parallel
@@ -94,16 +94,16 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
 
 
-def open_patients(store: Path, root: Path, patients: Sequence[str]) -> list[Volume]:
-    """The volumes of `patients` in the CHAOS tree `root`, all of which must have masks.
+def open_patients(store: Path, source: Source, patients: Sequence[str]) -> list[Volume]:
+    """The volumes of `patients` of the source, all of which must have masks.
 
     Raises:
         UserError: every fault of every patient at once, those that are not there included.
     """
-    return open_volumes(store, *labelled_patients(root, patients))
+    return open_volumes(store, *labelled_patients(source, patients))
 
 
-def open_volumes(store: Path, folders: Iterable[PatientFolder], faults: Sequence[UserError] = ()) -> list[Volume]:
+def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserError] = ()) -> list[Volume]:
     """The volumes of `folders`, which have no fault.
 
     Raises:
@@ -114,7 +114,7 @@ def open_volumes(store: Path, folders: Iterable[PatientFolder], faults: Sequence
     return volumes
 
 
-def decode(store: Path, folders: Iterable[PatientFolder]) -> tuple[list[Volume], dict[str, list[UserError]]]:
+def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[Volume], dict[str, list[UserError]]]:
     """The volumes of `folders`, decoding in parallel those that the store does not hold, and the faults by patient."""
     folders = list(folders)
     known = {folder.patient: _lookup(store, folder) for folder in folders}
@@ -134,7 +134,7 @@ def fingerprint(volumes: Iterable[Volume]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _lookup(store: Path, folder: PatientFolder) -> Volume | None:
+def _lookup(store: Path, folder: Patient) -> Volume | None:
     """The volume of a folder that is as it was when it was decoded, without opening any of its files."""
     try:
         seen = read_json(_seen_file(store, folder))
@@ -159,24 +159,22 @@ def _load(store: Path, patient: str, key: str) -> Volume:
     return Volume(patient, place, Meta(**{**meta, "shape": tuple(meta["shape"])}))
 
 
-def _seen_file(store: Path, folder: PatientFolder) -> Path:
-    name = hashlib.sha256(os.fsencode(folder.dicom_dir.resolve())).hexdigest()[:32]
+def _seen_file(store: Path, folder: Patient) -> Path:
+    name = hashlib.sha256(os.fsencode(folder.place.resolve())).hexdigest()[:32]
     return store / "seen" / f"{name}.json"
 
 
-def _listing(folder: PatientFolder) -> str:
+def _listing(folder: Patient) -> str:
     """A hash of the names, sizes and times of a patient's files: cheap, and different when a file was touched."""
     digest = hashlib.sha256(f"{FORMAT} {HU_RANGE}".encode())
-    for directory in (folder.dicom_dir, folder.mask_dir):
-        if directory is not None:
-            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-                stat = entry.stat()
-                digest.update(os.fsencode(entry.name))  # which need not be UTF-8
-                digest.update(f" {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
+    for path in folder.files():
+        stat = path.stat()
+        digest.update(os.fsencode(path.name))  # which need not be UTF-8
+        digest.update(f" {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[UserError]]:
+def _build(store: Path, folder: Patient) -> tuple[Volume | None, list[UserError]]:
     """Decode one patient; the volume, or the faults that forbid it."""
     seen = _seen_file(store, folder)
     unfinished = store / "volumes" / f".{seen.stem}.partial"
@@ -186,7 +184,7 @@ def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[User
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
         unfinished.mkdir(parents=True)
         try:
-            slices, faults = pair_slices(folder)
+            slices, faults = folder.slices()
             if faults:
                 return None, faults
             listing = _listing(folder)
@@ -195,7 +193,7 @@ def _build(store: Path, folder: PatientFolder) -> tuple[Volume | None, list[User
                 return None, faults
             _take_place(unfinished, store, key)
         except OSError as error:  # no permission, a link to nothing, a damaged disk
-            if error.filename is None or not _is_inside(folder, Path(error.filename)):
+            if error.filename is None or Path(error.filename).is_relative_to(store):
                 raise
             fault = f"{error.filename}: expected a file, but {error.strerror}; restore it or its permissions."
             return None, [UserError(fault)]
@@ -220,23 +218,19 @@ def _take_place(unfinished: Path, store: Path, key: str) -> None:
             unfinished.rename(place)
 
 
-def _is_inside(folder: PatientFolder, path: Path) -> bool:
-    return any(path.is_relative_to(place) for place in (folder.dicom_dir, folder.mask_dir) if place is not None)
-
-
-def _decode(slices: list[SliceFiles], place: Path) -> tuple[str, list[UserError]]:
+def _decode(slices: Sequence[SliceFiles], place: Path) -> tuple[str, list[UserError]]:
     """Write the files of a volume into `place` with one slice in memory at a time; returns its key and the faults."""
     digest = hashlib.sha256(json.dumps({"format": FORMAT, "hu_range": HU_RANGE}).encode())
     faults: list[UserError] = []
     headers: list[SliceHeader] = []
     liver: list[int] = []
     encodings: set[str] = set()
-    labelled = slices[0].mask is not None
+    labelled = slices[0].mask_path is not None
     with atomic_file(place / "hu.npy") as hu_file, atomic_file(place / "mask.npy") as mask_file:
         for item in slices:
             hu = mask = None
             try:
-                header, hu = read_slice(item.dicom)
+                header, hu = item.read()
                 if not headers:
                     _write_header(hu_file, "<i2", (len(slices), *hu.shape))
                     _write_header(mask_file, "|u1", (len(slices), *hu.shape))
@@ -245,18 +239,18 @@ def _decode(slices: list[SliceFiles], place: Path) -> tuple[str, list[UserError]
                 hu_file.write(hu.data)
                 expected = (headers[0].rows, headers[0].columns)
                 if hu.shape != expected:
-                    faults.append(_size_fault(item.dicom, hu.shape, expected, slices[0].dicom))
+                    faults.append(_size_fault(item.path, hu.shape, expected, slices[0].path))
             except UserError as error:
                 faults.append(error)
-            if item.mask is not None:
+            if item.mask_path is not None:
                 try:
-                    encoding, mask = read_mask(item.mask)
-                    digest.update(hashlib.sha256(item.mask.read_bytes()).digest())
+                    encoding, mask = item.read_mask()
+                    digest.update(item.mask_digest())
                     encodings.add(encoding)
                     liver.append(int(np.count_nonzero(mask)))
                     mask_file.write(mask.data)
                     if hu is not None and mask.shape != hu.shape:
-                        faults.append(_size_fault(item.mask, mask.shape, hu.shape, item.dicom))
+                        faults.append(_size_fault(item.mask_path, mask.shape, hu.shape, item.path))
                 except UserError as error:
                     faults.append(error)
     if faults:

@@ -1,8 +1,8 @@
 """A patient's scores, from counted slices and whole masks, and their averages."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,19 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.masks import largest_component
+from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.surface import hd95_mm, surface_dice
 
 SURFACE_TOLERANCE_MM = 3.0
-# What is averaged: fields of PatientScore and of ChallengeScore.
-STUDY_METRICS = ("volume_dice", "slice_dice", "accuracy", "precision", "recall")
 CHALLENGE_METRICS = ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score", "hd95_mm", "surface_dice")
 
 
 @dataclass(frozen=True)
 class PatientScore:
-    """One patient's scores. `volume_dice` pools all slices; `slice_dice` is the mean over slices that have liver in
-    the true or the predicted mask: the `both_empty` others have no Dice and are left out."""
+    """One patient's scores: counted pixels, and the `values` of every metric by name.
+
+    `both_empty` slices have liver in neither mask, and hence no Dice.
+    """
 
     patient: str
     side: str
@@ -32,28 +33,18 @@ class PatientScore:
     fp: int
     fn: int
     tn: int
-    volume_dice: float
-    slice_dice: float
-    accuracy: float
-    precision: float
-    recall: float
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
-def patient_score(patient: str, side: str, counts: np.ndarray) -> PatientScore:
-    """Scores of one patient from the counts of its slices, (slices, 4)."""
-    total = counts.sum(axis=0)
-    by_slice = score.dice(counts)
+def patient_score(patient: str, side: str, case: Case) -> PatientScore:
+    """Scores of one patient."""
     return PatientScore(
         patient=patient,
         side=side,
-        slices=len(counts),
-        both_empty=int(np.isnan(by_slice).sum()),
-        **{name: int(value) for name, value in zip(score.FIELDS, total, strict=True)},
-        volume_dice=float(score.dice(total)),
-        slice_dice=mean_defined(by_slice),
-        accuracy=float(score.accuracy(total)),
-        precision=float(score.precision(total)),
-        recall=float(score.recall(total)),
+        slices=len(case.counts),
+        both_empty=int(np.isnan(score.dice(case.counts)).sum()),
+        **{name: int(value) for name, value in zip(score.FIELDS, case.counts.sum(axis=0), strict=True)},
+        values=metrics_of(case),
     )
 
 
@@ -64,14 +55,14 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
     much as its 15 training patients.
     """
     result = {}
-    for name in STUDY_METRICS:
+    for name in dict.fromkeys(name for s in scores for name in s.values):
         by_side = {
-            side: mean_defined(np.array([getattr(s, name) for s in scores if s.side == side]))
+            side: mean_defined(np.array([s.values[name] for s in scores if s.side == side]))
             for side in dict.fromkeys(s.side for s in scores)
         }
         result[name] = {
             **by_side,
-            "patients": mean_defined(np.array([getattr(s, name) for s in scores])),
+            "patients": mean_defined(np.array([s.values[name] for s in scores])),
             "sides": mean_defined(np.array(list(by_side.values()))),
         }
     return result
@@ -79,7 +70,9 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
 
 def as_rows(scores: Sequence[PatientScore], synthetic: bool) -> list[dict[str, Any]]:
     """Rows of per_patient.csv; their last column says whether the patient is a phantom."""
-    return [{**asdict(s), "synthetic": synthetic} for s in scores]
+    fixed = [field.name for field in fields(PatientScore) if field.name != "values"]
+    rows = [{**{name: getattr(s, name) for name in fixed}, **s.values} for s in scores]
+    return [{**row, "synthetic": synthetic} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -99,6 +92,11 @@ class ChallengeScore:
     score: float
     hd95_mm: float
     surface_dice: float
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The metrics by name."""
+        return {name: getattr(self, name) for name in CHALLENGE_METRICS}
 
 
 def challenge_scores(
@@ -148,7 +146,7 @@ def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, 
     return {
         masks: {
             side: {
-                name: mean_defined(np.array([getattr(s, name) for s in scores if (s.masks, s.side) == (masks, side)]))
+                name: mean_defined(np.array([s.values[name] for s in scores if (s.masks, s.side) == (masks, side)]))
                 for name in CHALLENGE_METRICS
             }
             for side in dict.fromkeys(s.side for s in scores)

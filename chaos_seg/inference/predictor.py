@@ -3,43 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import overload
 
 import cv2
 import numpy as np
 import torch
 
-from chaos_seg.data.transforms import resize_image, window
 from chaos_seg.errors import UserError
+from chaos_seg.inference.mask import PackedMask
 from chaos_seg.training.segmenter import Segmenter
-
-
-class PackedMask(Sequence[np.ndarray]):
-    """A mask of any number of slices at a bit a pixel: `mask[rank]` is bool (rows, columns)."""
-
-    def __init__(self, planes: Iterable[np.ndarray]):
-        self._bits: list[np.ndarray] = []
-        self.plane_shape = (0, 0)
-        for plane in planes:
-            self.plane_shape = plane.shape
-            self._bits.append(np.packbits(plane))
-
-    def __len__(self) -> int:
-        return len(self._bits)
-
-    @overload
-    def __getitem__(self, rank: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, rank: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, rank: int | slice) -> np.ndarray | Sequence[np.ndarray]:
-        if isinstance(rank, slice):
-            return [self[k] for k in range(*rank.indices(len(self)))]
-        rows, columns = self.plane_shape
-        return np.unpackbits(self._bits[rank], count=rows * columns).reshape(rows, columns).view(bool)
-
-    def pixels(self) -> np.ndarray:
-        """How many pixels of each slice are liver, int64 (slices,)."""
-        return np.array([int(np.bitwise_count(bits).sum()) for bits in self._bits])
 
 
 def chosen_device(name: str) -> torch.device:
@@ -57,6 +28,14 @@ def chosen_device(name: str) -> torch.device:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"device={name}: {reason}; choose auto or cpu.") from None
     return device
+
+
+def common_threshold(segmenters: Sequence[Segmenter]) -> float:
+    """Raises UserError where models were trained with several."""
+    thresholds = sorted({segmenter.threshold for segmenter in segmenters})
+    if len(thresholds) > 1:
+        raise UserError(f"ckpt: the models were trained with thresholds {thresholds}; choose one with threshold=.")
+    return thresholds[0]
 
 
 @dataclass(frozen=True)
@@ -85,11 +64,13 @@ class Predictor:
         """
         left = iter(slices)
         while batch := list(islice(left, self.batch_size or (1 if self.device.type == "cpu" else 16))):
-            found = [
-                self._seen_by(segmenter, batch, angle) for segmenter in self.segmenters for angle in self.rotations_deg
+            seen = [
+                (segmenter.preprocessing, self._seen_by(segmenter, batch, angle))
+                for segmenter in self.segmenters
+                for angle in self.rotations_deg
             ]
             for number, hu in enumerate(batch):
-                yield np.stack([resize_image(one[number], hu.shape) for one in found])
+                yield np.stack([preprocessing.back(one[number], hu.shape) for preprocessing, one in seen])
 
     def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The mean of passes(): float32 (rows, columns) for each slice."""
@@ -101,8 +82,7 @@ class Predictor:
         return PackedMask(probability * 255 > threshold for probability in self.probabilities(slices))
 
     def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
-        size, level, width = (segmenter.preprocessing[key] for key in ("image_size", "level_hu", "width_hu"))
-        images = np.stack([resize_image(window(hu, level, width), (size, size)) for hu in batch])
+        images = np.stack([segmenter.preprocessing.image(hu) for hu in batch])
         if angle:
             images = np.stack([_turned(image, angle, cv2.BORDER_REPLICATE) for image in images])
         logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from chaos_seg.errors import UserError
+from chaos_seg.registry import NETWORKS
 
 
 class ConvBlock(nn.Sequential):
@@ -20,6 +21,7 @@ class ConvBlock(nn.Sequential):
         )
 
 
+@NETWORKS.register("unet")
 class UNet(nn.Module):
     """Logits of liver for each pixel of a CT slice.
 
@@ -32,13 +34,18 @@ class UNet(nn.Module):
         input (N, 1, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
 
     Raises:
-        UserError: another number of channels, or a size that 2**depth does not divide.
+        UserError: no channels or levels, another number of channels, or a size that 2**depth does not divide.
     """
 
     def __init__(self, base: int = 8, depth: int = 4, dropout: float = 0.2):
         super().__init__()
+        for key, value in (("base", base), ("depth", depth)):
+            if not value > 0:
+                raise UserError(f"network.{key}={value}: expected a number above 0.")
+        if not 0 <= dropout < 1:
+            raise UserError(f"network.dropout={dropout}: expected a number from 0 to below 1.")
         channels = [base * 2**level for level in range(depth + 1)]  # 8 16 32 64 128
-        self.depth = depth
+        self.depth, self.divisor = depth, 2**depth
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
         )
@@ -53,11 +60,11 @@ class UNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        factor = 2**self.depth
+        factor = self.divisor
         if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % factor or image.shape[3] % factor:
             raise UserError(
                 f"The U-Net of depth {self.depth} expects (N, 1, H, W) with H and W divisible by {factor}, found "
-                f"{tuple(image.shape)}; choose another image_size or model.depth."
+                f"{tuple(image.shape)}; choose another image_size or network.depth."
             )
         x = self.encoder[0](image)  # (N, base, H, W)
         skips = [x]

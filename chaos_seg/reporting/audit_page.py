@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from chaos_seg.data.audit import Finding
 from chaos_seg.data.measures import HISTOGRAM_HU, Measures
+from chaos_seg.data.preprocessing import window
 from chaos_seg.data.store import Volume
-from chaos_seg.data.transforms import window
 from chaos_seg.reporting.curves import STYLE
 from chaos_seg.reporting.overlays import LEVEL_HU, WIDTH_HU, body_box
 from chaos_seg.reporting.page import embedded, render

@@ -8,6 +8,7 @@ import numpy as np
 from chaos_seg.data.splits import SIDES
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import mean_defined
+from chaos_seg.evaluation.metrics import heading
 from chaos_seg.evaluation.scores import (
     CHALLENGE_METRICS,
     SURFACE_TOLERANCE_MM,
@@ -21,13 +22,7 @@ from chaos_seg.reporting.runs import Run, by_arm, paired, scored_sides, unbalanc
 from chaos_seg.reporting.tables import Column, Table
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
-METRIC_NAMES = {
-    "volume_dice": "Volume Dice",
-    "slice_dice": "Slice-mean Dice",
-    "accuracy": "Binary accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-}
+DICES = ("volume_dice", "slice_dice")  # which have tables of their own
 UNBALANCED = (
     "The losses were not scored on the same patients, seeds and folds: their means are no comparison until all runs "
     "are finished."
@@ -54,7 +49,7 @@ def patient_values(scores: Iterable[PatientScore | ChallengeScore], metric: str)
     """A metric of each patient, the mean over the runs that scored it; NaN when one of them has none."""
     found: dict[str, list[float]] = {}
     for row in scores:
-        found.setdefault(row.patient, []).append(getattr(row, metric))
+        found.setdefault(row.patient, []).append(row.values.get(metric, np.nan))
     return {patient: float(np.mean(values)) for patient, values in found.items()}
 
 
@@ -114,30 +109,30 @@ def study_tables(scores: Mapping[str, Sequence[PatientScore]], metrics: Sequence
         for arm, rows in members.items():
             for metric in metrics:
                 values, average = patient_values(rows, metric), _mean(shared[metric][0][arm])
-                label = METRIC_NAMES[metric] if len(members) == 1 else f"{arm}, {METRIC_NAMES[metric]}"
+                label = heading(metric) if len(members) == 1 else f"{arm}, {heading(metric)}"
                 lines.append([label, *map(values.get, patients), average])
         if len(members) == 1:
-            empty = patient_values(next(iter(members.values())), "both_empty")
-            lines.append(["Both-empty slices", *(round(empty[patient]) for patient in patients), None])
+            empty = {row.patient: row.both_empty for row in next(iter(members.values()))}
+            lines.append(["Both-empty slices", *map(empty.get, patients), None])
         if apart is None:
             published = reference.PATIENTS[side]
             lines.append(["study, published", *map(published.get, patients), reference.AVERAGES[side]])
         columns = [Column("Patient id"), *(Column(patient, 3) for patient in patients), Column("Average", 3)]
-        note = _notes(members, {METRIC_NAMES[metric]: left_out for metric, (_, left_out) in shared.items()})
+        note = _notes(members, {heading(metric): left_out for metric, (_, left_out) in shared.items()})
         tables.append(Table(f"patients_{side}", SIDE_NAMES[side], columns, lines, note))
     return tables
 
 
 def run_tables(loss: str, scores: Sequence[PatientScore], challenge: Sequence[ChallengeScore], synthetic: bool) -> str:
     """What one run shows on the terminal: the study's tables, both averages, and the challenge's metrics."""
-    metrics = [metric for metric in METRIC_NAMES if metric != "accuracy"]
-    sides = study_tables({loss: scores}, metrics, synthetic)
     means = averages(scores)
+    metrics = [metric for metric in means if metric != "accuracy"]
+    sides = study_tables({loss: scores}, metrics, synthetic)
     total = Table(
         "averages",
         "Averages",
         [Column(""), Column("over patients", 3), Column("of split means", 3)],
-        [[METRIC_NAMES[metric], means[metric]["patients"], means[metric]["sides"]] for metric in metrics],
+        [[heading(metric), means[metric]["patients"], means[metric]["sides"]] for metric in metrics],
         f"{TWO_DICES} Dashes are scores that are 0/0; averages leave them out.",
     )
     tables = [*sides, total, challenge_table({loss: challenge})]
@@ -178,7 +173,7 @@ def means_table(runs: Sequence[Run], metric: str) -> Table:
     )
     if unbalanced(runs) and not note.startswith(UNBALANCED):
         note = f"{UNBALANCED} {note}"
-    return Table(f"means_{metric}", f"{METRIC_NAMES[metric]}, mean over the patients of each side", columns, rows, note)
+    return Table(f"means_{metric}", f"{heading(metric)}, mean over the patients of each side", columns, rows, note)
 
 
 def published_table(runs: Sequence[Run]) -> Table | None:
@@ -194,19 +189,20 @@ def published_table(runs: Sequence[Run]) -> Table | None:
 
 
 def metrics_table(runs: Sequence[Run]) -> Table:
-    """Binary accuracy, precision and recall, means over the patients of each side."""
-    metrics = ("accuracy", "precision", "recall")
+    """Binary accuracy, precision, recall and whatever else is measured, means over the patients of each side."""
+    measured = dict.fromkeys(metric for run in runs for row in run.scores for metric in row.values)
+    metrics = [metric for metric in measured if metric not in DICES]
     rows: list[list[object]] = []
     left_out: dict[str, dict[str, list[str]]] = {}
     for side in scored_sides(runs):
         shared = {metric: shared_values(_scores(runs, side), metric) for metric in metrics}
-        left_out |= {f"{METRIC_NAMES[metric]}, {side}": names for metric, (_, names) in shared.items()}
+        left_out |= {f"{heading(metric)}, {side}": names for metric, (_, names) in shared.items()}
         rows += [
             [arm, side, *(_mean(values[arm]) for values, _ in shared.values())]
             for arm, listed in _scores(runs, side).items()
             if listed
         ]
-    columns = [Column("Loss"), Column("side"), *(Column(METRIC_NAMES[metric], 3) for metric in metrics)]
+    columns = [Column("Loss"), Column("side"), *(Column(heading(metric), 3) for metric in metrics)]
     caption = "Binary accuracy, precision and recall, means over patients"
     return Table("metrics", caption, columns, rows, _notes(_scores(runs), left_out))
 
@@ -216,7 +212,7 @@ def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | No
 
     No table where there is nothing to compare; a sentence then says why.
     """
-    name = METRIC_NAMES.get(metric, metric)
+    name = heading(metric)
     if len(by_arm(runs)) < 2:
         return None, ["One loss alone: nothing to compare it with."]
     try:
@@ -250,7 +246,7 @@ def challenge_table(scores: Mapping[str, Sequence[ChallengeScore]]) -> Table:
     shown = {
         metric: column
         for metric, column in _CHALLENGE_COLUMNS.items()
-        if any(not np.isnan(getattr(row, metric)) for row in everything)
+        if any(not np.isnan(row.values[metric]) for row in everything)
     }
     rows: list[list[object]] = []
     left_out: dict[str, dict[str, list[str]]] = {}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from chaos_seg.data.measures import FAT_HU
-from chaos_seg.data.transforms import window
+from chaos_seg.data.preprocessing import window
 from chaos_seg.reporting.curves import STYLE, save_figure
 
 LEVEL_HU, WIDTH_HU = 40, 400  # abdominal soft tissue

@@ -6,8 +6,10 @@ from functools import cache
 from typing import Any
 
 from chaos_seg.evaluation.scores import PatientScore
-from chaos_seg.reporting.runs import INCIDENTAL, REPEATS, flat
+from chaos_seg.registry import complete_settings
+from chaos_seg.reporting.runs import REPEATS
 from chaos_seg.reporting.tables import Column, Table
+from chaos_seg.run_folder import flat, is_incidental
 
 # "Average dice score for all patients", by loss.
 LOSS_AVERAGES = {"bce": 0.908, "dice": 0.928, "iou": 0.933}
@@ -85,8 +87,8 @@ class Setting:
 
     `stated` is what it says, None when it is silent. `keys` are ours in config.yaml, whose values `same` must be for
     it to be as stated, or our default where the study is silent; `here` tells them as a format, or without keys what
-    the program does. `why` is the reason of an assumption or of a change that is always there; for one that a
-    configuration made, what it does.
+    the program does; `alike` stands there for the values `same`. `why` is the reason of an assumption or of a change
+    that is always there; for one that a configuration made, what it does.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Setting:
     keys: tuple[str, ...] = ()
     same: tuple[Any, ...] = ()
     here: str = "{}"
+    alike: str = ""
 
 
 SETTINGS = (
@@ -107,7 +110,7 @@ SETTINGS = (
         "Another split trains and tests on other patients.",
         tuple(
             f"data.split.{key}"
-            for key in ("method", "train", "val", "test", "val_patients", "test_patients", "folds", "seed")
+            for key in ("name", "train", "val", "test", "val_patients", "test_patients", "folds", "seed")
         ),
         ("lists", *(list(PATIENTS[side]) for side in ("train", "val", "test")), None, None, None, None),
     ),
@@ -117,7 +120,7 @@ SETTINGS = (
         "Normalisation",
         "division by 1400",
         "Another window shows other tissues in more or fewer shades.",
-        ("transform.level_hu", "transform.width_hu"),
+        ("preprocessing.level_hu", "preprocessing.width_hu"),
         (0.0, 2800.0),
         "window at level {:g} HU, {:g} HU wide, to [-1, 1]",
     ),
@@ -128,7 +131,7 @@ SETTINGS = (
         "Rotation",
         "rotation_range=5, fill_mode='nearest'",
         "More rotation is more augmentation.",
-        ("transform.rotation_deg",),
+        ("augmentation.rotation.degrees",),
         (5.0,),
         "uniform in +-{:g} degrees, border repeated",
     ),
@@ -147,8 +150,16 @@ SETTINGS = (
         (512,),
         "{0} x {0} x 1",
     ),
-    Setting("Network", "U-Net, base 8", "More filters see more, and cost more.", ("model.base",), (8,), "base {}"),
-    Setting("Depth", None, "The usual U-Net (Ronneberger et al., 2015).", ("model.depth",), here="{} levels"),
+    Setting(
+        "Network",
+        "U-Net, base 8",
+        "More filters see more, and cost more.",
+        ("network.name", "network.base"),
+        ("unet", 8),
+        "{} of base {}",
+        "base 8",
+    ),
+    Setting("Depth", None, "The usual U-Net (Ronneberger et al., 2015).", ("network.depth",), here="{} levels"),
     Setting(
         "Upsampling", None, "It is deterministic on a GPU; bilinear is not.", here="transposed convolution, stride 2"
     ),
@@ -156,7 +167,7 @@ SETTINGS = (
         "Initial weights", None, "Soft losses get going sooner than with torch's default.", here="He et al. (2015)"
     ),
     Setting("Batch normalisation", "batch_norm = True", "", here="after each convolution"),
-    Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("model.dropout",), (0.2,)),
+    Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("network.dropout",), (0.2,)),
     Setting("Place of dropout", None, "There the U-Net's paper has it.", here="the end of the contracting path"),
     Setting("Loss", "binary cross-entropy, Dice, IoU", "A loss of another kind.", ("loss.name",), ()),
     Setting("Smoothing of Dice and IoU loss", None, "It keeps them defined where there is no liver.", ("loss.smooth",)),
@@ -166,7 +177,14 @@ SETTINGS = (
         "A slice without liver has almost no gradient by itself.",
         here="over the pixels of the batch",
     ),
-    Setting("Optimiser", "Adam", "", here="Adam, betas 0.9 and 0.999 as in Keras and torch"),
+    Setting(
+        "Optimiser",
+        "Adam",
+        "Another way down, and another rate that suits it.",
+        ("optimizer.name",),
+        ("adam",),
+        alike="Adam, betas 0.9 and 0.999 as in Keras and torch",
+    ),
     Setting(
         "Learning rate",
         "1e-5",
@@ -234,7 +252,7 @@ def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, 
     """Every setting of the study with 'stated', 'assumed' or 'changed', and why; then all others that were changed.
 
     Args:
-        configs: of the runs, {"model.base": 8, ...}; trainer.devices as a number or a list.
+        configs: of the runs, {"network.base": 8, ...}; trainer.devices as a number or a list.
         slices: of each patient that was scored, by id.
         synthetic: whether the patients are phantoms.
     """
@@ -252,9 +270,9 @@ def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, 
             here, why = setting.here, setting.why
             mark = "assumed" if setting.stated is None else "changed" if setting.why else "stated"
         rows.append([setting.name, setting.stated, here, mark, "" if mark == "stated" else why])
-    shown = {*INCIDENTAL, *REPEATS, *(key for setting in SETTINGS for key in setting.keys)}
+    shown = {*REPEATS, *(key for setting in SETTINGS for key in setting.keys)}
     for key in dict.fromkeys(key for config in configs for key in config):
-        if key not in shown and not key.startswith("data.phantom"):  # phantoms are other patients
+        if key not in shown and not is_incidental(key) and not key.startswith("data.source"):  # which has its own line
             here, mark, why = _judged(Setting(key, None, "", (key,)), configs, defaults)
             if mark == "changed":
                 rows.append([key, None, here, mark, why])
@@ -268,7 +286,7 @@ def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, 
 
 @cache
 def default_settings(loss: str) -> Mapping[str, Any]:
-    """Every setting of the study's experiment under a loss, as conf/ has it, {"model.base": 8, ...}."""
+    """Every setting of the study's experiment under a loss, as conf/ has it, {"network.base": 8, ...}."""
     from hydra import compose, initialize_config_dir  # these take seconds to import
 
     from chaos_seg.command_line import CONF_DIR
@@ -276,7 +294,8 @@ def default_settings(loss: str) -> Mapping[str, Any]:
 
     ours = (CONF_DIR / "loss" / f"{loss}.yaml").is_file()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return flat(asdict(checked(TrainConfig, compose("train", overrides=[f"loss={loss}"] if ours else []))))
+        config = checked(TrainConfig, compose("train", overrides=[f"loss={loss}"] if ours else []))
+    return flat(complete_settings(asdict(config)))
 
 
 def _judged(
@@ -299,10 +318,13 @@ def _judged(
 def _told(setting: Setting, values: Sequence[Any]) -> str:
     if setting.name == "Split":
         known = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
-        return ", ".join(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())
+        rule = str(known.pop("name", ""))
+        return ", ".join([rule, *(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())])
     if setting.name == "Batch size" and values[1] != 1:
         total = f"{values[0] * values[1]}: " if isinstance(values[1], int) else ""
         return f"{total}{values[0]} on each of {values[1]} devices"
+    if setting.alike and tuple(values) == setting.same:
+        return setting.alike
     return "" if values[0] is None else setting.here.format(*values)
 
 

@@ -19,6 +19,7 @@ from chaos_seg.reporting.reference import deviations_table
 from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 from chaos_seg.reporting.thresholds import threshold_table
+from chaos_seg.run_folder import RunFolder
 
 EXAMPLES = ("best", "median", "worst")
 
@@ -106,7 +107,7 @@ def example(runs: Sequence[Run], kind: str) -> dict[str, Any] | None:
     if not found:
         return None
     _, _, run = found[{"best": -1, "median": len(found) // 2, "worst": 0}[kind]]
-    picture = (run.folder / "figures" / f"slice_{kind}.png").read_bytes()
+    picture = RunFolder(run.folder).example(kind).read_bytes()
     return {"run": run.folder.name, "picture": data_uri(picture, "png"), **run.summary["slices"][kind]}
 
 

@@ -1,13 +1,12 @@
 """Finished runs read back from their folders, and what they are called when they stand side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from chaos_seg.data.splits import SIDES
 from chaos_seg.errors import UserError
@@ -15,18 +14,14 @@ from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.pairing import Paired, Score, per_patient
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore
 from chaos_seg.files import read_csv, read_json
+from chaos_seg.run_folder import RunFolder, flat, is_incidental
 
 T = TypeVar("T", PatientScore, ChallengeScore)
 
 # Runs that differ in these alone repeat one experiment.
 REPEATS = ("seed", "data.split.fold")
-# What no experiment depends on.
-INCIDENTAL = (
-    *("name", "num_workers", "overlay_every_epochs", "ckpt_path"),
-    *("data.root", "data.store", "trainer.accelerator"),
-)
-# What scores on the same data don't depend on.
-_NO_ARM = (*INCIDENTAL, "data.audit", "trainer.strategy", "trainer.deterministic")
+# What scores on the same data don't depend on, beside what is incidental.
+_NO_ARM = ("data.audit", "trainer.strategy", "trainer.deterministic")
 
 
 @dataclass(frozen=True)
@@ -52,13 +47,13 @@ class Run:
     @cached_property
     def epochs(self) -> list[dict[str, str]]:
         """The rows of metrics.csv."""
-        return read_csv(self.folder / "metrics.csv")
+        return read_csv(RunFolder(self.folder).metrics)
 
     @cached_property
     def slices(self) -> dict[str, list[dict[str, str]]]:
         """The rows of per_slice.csv of each patient."""
         found: dict[str, list[dict[str, str]]] = {}
-        for row in read_csv(self.folder / "per_slice.csv"):
+        for row in read_csv(RunFolder(self.folder).per_slice):
             found.setdefault(row["patient"], []).append(row)
         return found
 
@@ -66,7 +61,7 @@ class Run:
     def levels(self) -> dict[str, np.ndarray]:
         """count_levels() of each patient, int64 (2, 256)."""
         found: dict[str, np.ndarray] = {}
-        for row in read_csv(self.folder / "calibration.csv"):
+        for row in read_csv(RunFolder(self.folder).calibration):
             counts = found.setdefault(row["patient"], np.zeros((2, LEVELS), np.int64))
             counts[:, int(row["level"])] = int(row["other"]), int(row["liver"])
         return found
@@ -84,12 +79,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     configs, summaries, manifests = [], [], []
     for folder in folders:
-        needed = ("summary.json", "config.yaml", "manifest.json", "per_patient.csv", "challenge.csv", "metrics.csv")
-        if missing := [name for name in needed if not (folder / name).is_file()]:
+        run = RunFolder(folder)
+        needed = (run.summary, run.config, run.manifest_file, run.per_patient, run.challenge, run.metrics)
+        if missing := [file.name for file in needed if not file.is_file()]:
             raise UserError(f"{folder}: expected a finished run, found no {missing[0]}; train or evaluate it first.")
-        config = flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
-        summaries.append(read_json(folder / "summary.json"))
-        manifests.append(read_json(folder / "manifest.json"))
+        config = flat(run.settings())
+        summaries.append(read_json(run.summary))
+        manifests.append(run.manifest())
         # How many, not which: a list and "auto" don't say.
         configs.append({**config, "trainer.devices": manifests[-1].get("processes", config["trainer.devices"])})
     if len({summary["data_fingerprint"] for summary in summaries}) > 1:
@@ -104,20 +100,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
             config=config,
             manifest=manifest,
             summary=summary,
-            scores=_read(PatientScore, folder / "per_patient.csv"),
-            challenge=_read(ChallengeScore, folder / "challenge.csv"),
+            scores=_patient_scores(RunFolder(folder).per_patient),
+            challenge=_read(ChallengeScore, read_csv(RunFolder(folder).challenge), RunFolder(folder).challenge),
         )
         for folder, arm, config, summary, manifest in zip(
             folders, arm_names(configs), configs, summaries, manifests, strict=True
         )
     ]
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -136,7 +125,7 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = [
         key
         for key in dict.fromkeys(key for config in configs for key in config)
-        if key not in (*_NO_ARM, *REPEATS, "loss.name") and differ(key)
+        if key not in (*_NO_ARM, *REPEATS, "loss.name") and not is_incidental(key) and differ(key)
     ]
     return [
         ", ".join([config["loss.name"], *(f"{key}={config[key]}" for key in keys if key in config)])
@@ -170,20 +159,30 @@ def paired(runs: Sequence[Run], side: str, metric: str) -> Paired:
         UserError: arms with other seeds, folds or patients, or nothing to compare.
     """
     return per_patient(
-        Score(run.arm, run.seed, run.fold, row.patient, getattr(row, metric))
+        Score(run.arm, run.seed, run.fold, row.patient, row.values.get(metric, np.nan))
         for run in runs
         for row in run.scores
         if row.side == side
     )
 
 
-def _read(kind: type[T], path: Path) -> list[T]:
-    """Rows of a table as what wrote it; other columns are left out."""
-    told: dict[str, Any] = {field.name: field.type for field in fields(kind)}  # str, int or float
+def _patient_scores(path: Path) -> list[PatientScore]:
+    """per_patient.csv; every column that is none of the others is a metric's."""
     rows = read_csv(path)
-    if rows and (missing := told.keys() - rows[0].keys()):
+    scores = _read(PatientScore, rows, path)
+    fixed = {*(field.name for field in fields(PatientScore)), "synthetic"}
+    return [
+        replace(score, values={name: float(value) for name, value in row.items() if name not in fixed})
+        for score, row in zip(scores, rows, strict=True)
+    ]
+
+
+def _read(kind: type[T], rows: Sequence[Mapping[str, str]], path: Path) -> list[T]:
+    """Rows of a table as what wrote it; other columns are left out."""
+    types: dict[str, Any] = {field.name: field.type for field in fields(kind) if field.name != "values"}
+    if rows and (missing := types.keys() - rows[0].keys()):
         raise UserError(
             f"{path}: expected the column {sorted(missing)[0]}, found none: another version wrote it; score the run "
             "again with python -m chaos_seg.evaluate run=..."
         )
-    return [kind(**{name: as_type(row[name]) for name, as_type in told.items()}) for row in rows]
+    return [kind(**{name: as_type(row[name]) for name, as_type in types.items()}) for row in rows]

@@ -9,13 +9,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from chaos_seg.files import read_json
+from chaos_seg.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 
 def progress(study: Path, total: int) -> str:
     """How far a study is, and what is left of it at the pace of the runs that are finished."""
-    seconds = [manifest["seconds"] for run in _runs(study) if (manifest := _manifest(run)).get("status") == "finished"]
+    seconds = [run.manifest()["seconds"] for run in _runs(study) if run.status == "finished"]
     left = f", about {_duration(sum(seconds) / len(seconds) * (total - len(seconds)))} left" if seconds else ""
     return f"{len(seconds)} of {total} runs finished{left if len(seconds) < total else ''}"
 
@@ -24,12 +25,12 @@ def study_table(study: Path) -> str:
     """A line a run: its status, time and mean volume Dice by side, or why it failed; at the end what is unfinished."""
     lines = []
     for run in _runs(study):
-        manifest = _manifest(run)
+        manifest = run.manifest()
         told = str(manifest.get("error") or "").split(chr(10))[0]
         if manifest["status"] == "finished":
-            dice = read_json(run / "summary.json")["averages"]["volume_dice"]
+            dice = read_json(run.summary)["averages"]["volume_dice"]
             told = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
-        lines.append(f"{run.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {told}")
+        lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {told}")
     if unfinished := [run.name for run, found in study_runs(study).items() if found != "finished"]:
         lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
     return "\n".join(lines)
@@ -50,21 +51,12 @@ class StudyProgress(Callback):
 
 def study_runs(study: Path) -> dict[Path, str]:
     """The run folders of a study with what their manifests say: running, finished or failed."""
-    return {run: _manifest(run)["status"] for run in _runs(study)}
+    return {run.path: str(run.status) for run in _runs(study)}
 
 
-def _runs(study: Path) -> list[Path]:
-    return sorted(path.parent for path in study.glob("*/manifest.json"))
-
-
-def _manifest(run: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = read_json(run / "manifest.json")
-    return manifest
-
-
-def status(run: Path) -> str | None:
-    """What a run's manifest says: running, finished or failed; None before it began."""
-    return _manifest(run)["status"] if (run / "manifest.json").is_file() else None
+def _runs(study: Path) -> list[RunFolder]:
+    folders = sorted(path for path in study.glob("*") if path.is_dir())
+    return [run for run in map(RunFolder, folders) if run.status is not None]
 
 
 def _duration(seconds: float) -> str:

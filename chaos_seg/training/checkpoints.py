@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.segmenter import FORMAT, Segmenter
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -39,40 +39,63 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint of this project, without running any code in it (weights_only).
 
     Raises:
-        UserError: no such file, or not a checkpoint of a Segmenter.
+        UserError: no such file, not a checkpoint of a Segmenter, or one of a newer version.
     """
     if not path.is_file():
         raise UserError(f"{path}: expected a checkpoint, found no such file; name one of a run's checkpoints/*.ckpt.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        found, _, _ = checkpoint["hyper_parameters"].keys(), checkpoint["state_dict"], checkpoint["epoch"]
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        version = int(checkpoint.get("format", 1))
+        given, _, _ = dict(checkpoint["hyper_parameters"]), checkpoint["state_dict"], checkpoint["epoch"]
     except Exception as error:
         raise UserError(  # torch's own words advise to run whatever code is in the file
             f"{path}: expected a checkpoint of chaos_seg, found something else ({type(error).__name__}); name one of a "
             "run's checkpoints/*.ckpt."
         ) from None
-    if found != inspect.signature(Segmenter).parameters.keys():
+    if version > FORMAT:
+        raise UserError(
+            f"{path}: expected a checkpoint of format {FORMAT} or older, found format {version}; it was made by a "
+            "newer chaos_seg: update this one."
+        )
+    settings = _from_format_1(given) if version == 1 and "model" in given else given
+    takes = inspect.signature(Segmenter).parameters
+    needs = {name for name, parameter in takes.items() if parameter.default is parameter.empty}
+    if not needs <= settings.keys() <= takes.keys():
         raise UserError(
             f"{path}: expected a checkpoint of chaos_seg, found one of another program; name one of a run's "
             "checkpoints/*.ckpt."
         )
-    result: dict[str, Any] = checkpoint
-    return result
+    checkpoint["hyper_parameters"] = settings
+    return checkpoint
+
+
+def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
+    """Before there were slots, when all was the study's U-Net with Adam."""
+    rest = {key: value for key, value in given.items() if key not in ("model", "learning_rate", "preprocessing")}
+    return {
+        **rest,
+        "network": {"name": "unet", **given.get("model", {})},
+        "preprocessing": {"name": "window", **given.get("preprocessing", {})},
+        "optimizer": {"name": "adam", "learning_rate": given.get("learning_rate")},
+    }
 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, int]:
     """The trained model in a checkpoint, ready to predict, and the epoch that it is from.
 
     Raises:
-        UserError: see read_checkpoint; or weights that don't fit the network that the checkpoint names.
+        UserError: see read_checkpoint; a name that no slot has here, or weights that don't fit the network.
     """
     checkpoint = read_checkpoint(path)
-    segmenter = Segmenter(**checkpoint["hyper_parameters"])
+    try:
+        segmenter = Segmenter(**checkpoint["hyper_parameters"])
+    except UserError as error:
+        raise UserError(f"{path}: {error} Install what it was trained with, or name another checkpoint.") from None
     try:
         segmenter.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise UserError(
-            f"{path}: expected the weights of a U-Net with {checkpoint['hyper_parameters']['model']}, found others "
+            f"{path}: expected the weights of the network {checkpoint['hyper_parameters']['network']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
     segmenter.training_range = checkpoint.get("training_range")

@@ -1,73 +1,15 @@
 """Segmentation losses on logits, and the registry that makes `loss=<name>` find them.
 
-A new loss is a class here with `@register_loss("name")` and a file conf/loss/name.yaml. A package of its own registers
-one through the entry point group `chaos_seg.losses` and is then named with `loss.name=...`.
+A new loss is a class here with `@LOSSES.register("name")` and a file conf/loss/name.yaml. Another package registers one
+through the entry point group `chaos_seg.losses`; it is then named with `loss.name=...`.
 """
-
-import inspect
-from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-
-LOSSES: dict[str, type[nn.Module]] = {}
-
-
-def register_loss(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Class decorator: make the loss known as `name`.
-
-    The class takes its options as keyword arguments, and its forward takes logits and targets, both (N, 1, H, W),
-    and returns a scalar.
-    """
-
-    def add(loss: type[nn.Module]) -> type[nn.Module]:
-        LOSSES[name] = loss
-        return loss
-
-    return add
-
-
-def build_loss(name: str, **options: object) -> nn.Module:
-    """The loss registered as `name`, here or by an installed package, with its options.
-
-    Raises:
-        UserError: no such loss, or an option that it does not have.
-    """
-    loss, _ = _bound(name, options)
-    built: nn.Module = loss(**options)
-    return built
-
-
-def complete_loss(name: str, **options: object) -> dict[str, Any]:
-    """The name and every option of a loss, those left out at their defaults: equal when build_loss builds the same.
-
-    Raises:
-        UserError: as build_loss().
-    """
-    _, bound = _bound(name, options)
-    parameters = bound.signature.parameters.items()
-    defaults = {key: parameter.default for key, parameter in parameters if parameter.default is not parameter.empty}
-    complete = {**defaults, **options}
-    floats = {key: float(v) for key, v in complete.items() if type(v) is int and type(defaults.get(key)) is float}
-    return {"name": name, **complete, **floats}
-
-
-def _bound(name: str, options: dict[str, object]) -> tuple[type[nn.Module], inspect.BoundArguments]:
-    """The class of a loss, and `options` as arguments of it."""
-    plugins = {entry.name: entry for entry in entry_points(group="chaos_seg.losses")}
-    if name not in LOSSES and name not in plugins:
-        raise UserError(f"loss.name={name}: expected one of {', '.join(sorted({*LOSSES, *plugins}))}.")
-    loss = LOSSES[name] if name in LOSSES else plugins[name].load()
-    try:
-        return loss, inspect.signature(loss).bind(**options)
-    except TypeError as error:
-        takes = ", ".join(inspect.signature(loss).parameters) or "none"
-        raise UserError(f"loss {name}: {error}; its options are: {takes}.") from None
+from chaos_seg.registry import LOSSES
 
 
 def soft_overlap(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,7 +34,7 @@ def _above_0(smooth: float) -> float:
     return float(smooth)
 
 
-@register_loss("bce")
+@LOSSES.register("bce")
 class BCELoss(nn.Module):
     """Binary cross-entropy, mean over pixels of -t log p - (1 - t) log(1 - p), computed from the logits."""
 
@@ -105,7 +47,7 @@ class BCELoss(nn.Module):
         return functional.binary_cross_entropy_with_logits(logits.float(), target.float())
 
 
-@register_loss("dice")
+@LOSSES.register("dice")
 class DiceLoss(nn.Module):
     """1 - (2 I + s) / (T + s), with I and T as in soft_overlap and s = `smooth`; Milletari et al. 2016 square p."""
 
@@ -118,7 +60,7 @@ class DiceLoss(nn.Module):
         return 1 - (2 * intersection + self.smooth) / (total + self.smooth)
 
 
-@register_loss("iou")
+@LOSSES.register("iou")
 class IoULoss(nn.Module):
     """1 - (I + s) / (T - I + s), the soft Jaccard loss, with I and T as in soft_overlap and s = `smooth`."""
 

@@ -10,10 +10,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import MeanMetric, Metric
 
 from chaos_seg.data.dataset import Sample
+from chaos_seg.data.preprocessing import Preprocessing
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
-from chaos_seg.networks.unet import UNet
-from chaos_seg.training.losses import build_loss
+from chaos_seg.registry import LOSSES, NETWORKS, OPTIMIZERS, PREPROCESSINGS, SCHEDULERS
+
+FORMAT = 2  # of a checkpoint; raise when its values change their meaning, and mend older ones in checkpoints.py
 
 
 def _first_seen(counts: torch.Tensor) -> torch.Tensor:
@@ -47,40 +49,54 @@ class SliceCounts(Metric):
 
 
 class Segmenter(L.LightningModule):
-    """A U-Net that outlines the liver in one slice.
+    """A network that outlines the liver in one slice, and how it learns. It trains with any DataLoader of Samples.
 
     Its checkpoint holds plain values only, and all that prediction needs: network, preprocessing and threshold.
 
     Args:
-        model: options of UNet.
-        loss: `name` and options of a registered loss.
-        preprocessing: image_size, level_hu and width_hu that its input is made with.
-        learning_rate: of Adam.
+        network, loss, preprocessing, optimizer, scheduler: `name` and options of an entry of that slot (registry.py).
         threshold: liver is where the probability is above threshold / 255.
         seed: of initial weights and dropout.
+
+    Raises:
+        UserError: a name or an option that its slot does not have, or an image size that the network can't take.
     """
 
     def __init__(
         self,
-        model: dict[str, Any],
+        network: dict[str, Any],
         loss: dict[str, Any],
         preprocessing: dict[str, Any],
-        learning_rate: float,
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any] | None = None,
         threshold: float = 100,
         seed: int = 0,
     ):
         super().__init__()
-        self.save_hyperparameters()
+        slots = {
+            "network": NETWORKS.complete(network),
+            "loss": LOSSES.complete(loss),
+            "preprocessing": PREPROCESSINGS.complete(preprocessing),
+            "optimizer": OPTIMIZERS.complete(optimizer),
+            "scheduler": SCHEDULERS.complete(scheduler or {"name": "constant"}),
+        }
+        self.save_hyperparameters({**slots, "threshold": threshold, "seed": seed})
         torch.manual_seed(seed)
-        self.net = UNet(**model)
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster, on CPU and GPU alike
-        self.loss = build_loss(**loss)
-        self.preprocessing = preprocessing
-        self.learning_rate, self.seed = learning_rate, seed
+        self.net = NETWORKS.build(network)
+        self.net.to(memory_format=torch.channels_last)  # faster, on CPU and GPU alike
+        self.loss = LOSSES.build(loss)
+        SCHEDULERS.build(
+            slots["scheduler"], OPTIMIZERS.build(optimizer, self.net.parameters()), 1
+        )  # refused now or never
+        self.preprocessing: Preprocessing = PREPROCESSINGS.build(preprocessing)
+        self.threshold, self.seed = float(threshold), seed
         self.logit_threshold = float(np.log(threshold / (255 - threshold)))
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
         self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
+        size, divisor = self.preprocessing.image_size, self.net.divisor
+        if size % divisor:
+            raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, 1, H, W) of images (N, 1, H, W) in [-1, 1]."""
@@ -88,16 +104,25 @@ class Segmenter(L.LightningModule):
         return logits
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["training_range"] = self.training_range
+        checkpoint["format"], checkpoint["training_range"] = FORMAT, self.training_range
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+    def configure_optimizers(self) -> Any:
+        optimizer = OPTIMIZERS.build(self.hparams["optimizer"], self.parameters())
+        if self.hparams["scheduler"]["name"] == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = SCHEDULERS.build(self.hparams["scheduler"], optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def setup(self, stage: str) -> None:
-        if stage in ("fit", "validate"):
-            datasets = self.trainer.datamodule.datasets  # type: ignore[attr-defined]
-            self.train_counts = SliceCounts(len(datasets["train"]))
-            self.val_counts = SliceCounts(len(datasets["val"]))
+    def _dataset(self, side: str) -> Any:
+        loader = self.trainer.train_dataloader if side == "train" else self.trainer.val_dataloaders
+        return loader.dataset  # type: ignore[union-attr]
+
+    def on_train_start(self) -> None:
+        self.train_counts = SliceCounts(len(self._dataset("train"))).to(self.device)
+
+    def on_validation_start(self) -> None:
+        self.val_counts = SliceCounts(len(self._dataset("val"))).to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self._epoch_start, self._epoch_slices = time.perf_counter(), 0
@@ -120,10 +145,6 @@ class Segmenter(L.LightningModule):
 
     def validation_step(self, batch: Sample, batch_index: int) -> None:
         self._step("val", batch)
-
-    def predict_step(self, batch: Sample, batch_index: int) -> torch.Tensor:
-        """Probabilities of liver, float32 (N, 1, size, size)."""
-        return self(batch["image"]).float().sigmoid()
 
     def _step(self, side: str, batch: Sample) -> torch.Tensor:
         mean_loss, counts = self._metrics(side)
@@ -158,7 +179,8 @@ class Segmenter(L.LightningModule):
         """End an epoch's side. Scores are per patient over all processes, then averaged over patients; the loss is
         the mean over batches, in which a distributed sampler may hand out a slice twice."""
         mean_loss, counts = self._metrics(side)
-        group = self.trainer.datamodule.datasets[side].volume_of_slice  # type: ignore[attr-defined]
+        dataset = self._dataset(side)
+        group = getattr(dataset, "volume_of_slice", np.arange(len(dataset)))  # without, each slice by itself
         patients = score.per_group(counts.compute().cpu().numpy(), group)
         self.row[f"{side}/loss"] = float(mean_loss.compute())
         for function in (score.accuracy, score.precision, score.recall, score.dice):

@@ -4,18 +4,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, EpochSampler, worker_count
-from chaos_seg.data.splits import Split
+from chaos_seg.data.preprocessing import Window
+from chaos_seg.data.sources.chaos import chaos
+from chaos_seg.data.splits import SIDES, Split
+from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
 
 SPLIT = Split(("1", "3"), ("2",), ("4",))
 
 
 def datamodule(root: Path, store: Path, **changed: object) -> ChaosDataModule:
-    settings = {"image_size": 32, "level_hu": 0, "width_hu": 2800, "rotation_deg": 5, "batch_size": 4, "seed": 1}
-    module = ChaosDataModule(root, store, SPLIT, **{**settings, "num_workers": 0, **changed})  # type: ignore[arg-type]
-    module.prepare()
-    return module
+    volumes = dict(zip(SPLIT.patients, open_patients(store, chaos(root), SPLIT.patients), strict=True))
+    sides = {side: [volumes[patient] for patient in SPLIT[side]] for side in SIDES}
+    settings = {"batch_size": 4, "seed": 1, "num_workers": 0, **changed}
+    rotation = Augmentation({"rotation": {"degrees": 5}})
+    return ChaosDataModule(sides, Window(32, 0.0, 2800.0), rotation, **settings)  # type: ignore[arg-type]
 
 
 def epochs(module: ChaosDataModule, count: int = 2) -> list[tuple[list[int], torch.Tensor, torch.Tensor]]:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.preprocessing import Window, resize_image, resize_mask, window
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import Volume, open_volumes
-from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
 
 RANK = 3  # of a slice with liver
 
@@ -19,7 +20,8 @@ def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
 
 
 def dataset(volumes: Sequence[Volume], size: int = 32, rotation_deg: float = 20, seed: int = 5) -> SliceDataset:
-    return SliceDataset(volumes, size, 40, 400, rotation_deg, seed)
+    rotation = {"rotation": {"degrees": rotation_deg}} if rotation_deg else {}
+    return SliceDataset(volumes, Window(size, 40.0, 400.0), Augmentation(rotation), seed)
 
 
 def test_slices_stand_patient_after_patient_at_the_networks_size(volumes: list[Volume]) -> None:
@@ -38,7 +40,7 @@ def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes:
     index = 7 + RANK
     sample = dataset(volumes)[4, index]
     image = window(volumes[1].hu(RANK), 40, 400)
-    turned, mask = Rotation(20)(image, volumes[1].mask(RANK), (5, 4, index))
+    turned, mask = Augmentation({"rotation": {"degrees": 20.0}})(image, volumes[1].mask(RANK), (5, 4, index))
     assert np.array_equal(sample["image"][0].numpy(), turned)
     assert np.array_equal(sample["mask"][0].numpy(), mask) and sample["mask"].dtype == torch.float32
     assert not np.array_equal(mask, volumes[1].mask(RANK))

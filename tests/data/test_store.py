@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from chaos_seg.data import store as store_module
-from chaos_seg.data.sources.chaos import find_patients
+from chaos_seg.data.sources.chaos import PatientFolder, chaos, find_patients
 from chaos_seg.data.store import Volume, fingerprint, open_patients, open_volumes
 from chaos_seg.errors import UserError
 
@@ -64,7 +64,7 @@ def test_intercepts_differ_and_corner_outliers_are_clipped(phantom_root: Path, t
 
 def test_second_opening_reads_no_file(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = volumes(phantom_root, tmp_path)
-    monkeypatch.setattr(store_module, "pair_slices", lambda folder: pytest.fail("indexed again"))
+    monkeypatch.setattr(PatientFolder, "slices", lambda folder: pytest.fail("indexed again"))
     assert volumes(phantom_root, tmp_path) == first
 
 
@@ -159,7 +159,7 @@ def test_absent_patients_are_listed_with_the_other_faults(tree: Path, tmp_path: 
     patient_files(tree, "1", "Ground")[2].unlink()
     shutil.rmtree(tree / "Train_Sets" / "CT" / "3" / "Ground")
     with pytest.raises(UserError) as error:
-        open_patients(tmp_path / "s", tree, ["1", "2", "3", "77"])
+        open_patients(tmp_path / "s", chaos(tree), ["1", "2", "3", "77"])
     text = str(error.value)
     assert text.startswith("3 faults") and "patient 77" in text and "folder Ground" in text and "number 2" in text
 

@@ -4,12 +4,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import (
+    PatientScore,
     averages,
     challenge_averages,
     challenge_scores,
     patient_score,
 )
+
+
+def scored(patient: str, side: str, counts: np.ndarray) -> PatientScore:
+    return patient_score(patient, side, Case(counts, (), (), (1.0, 1.0, 1.0)))
+
 
 COUNTS = np.array([[0, 0, 0, 100], [10, 0, 10, 80], [30, 10, 0, 60], [0, 0, 0, 100]])
 # The study's own table: average Dice by patient.
@@ -21,22 +28,22 @@ STUDY = {
 
 
 def study_scores() -> list:
-    blank = patient_score("0", "train", COUNTS)
+    blank = scored("0", "train", COUNTS)
     return [
-        replace(blank, patient=f"{side}{k}", side=side, volume_dice=value)
+        replace(blank, patient=f"{side}{k}", side=side, values={"volume_dice": value})
         for side, values in STUDY.items()
         for k, value in enumerate(values)
     ]
 
 
 def test_volume_and_slice_dice_of_a_patient_by_hand() -> None:
-    score = patient_score("7", "val", COUNTS)
+    score = scored("7", "val", COUNTS)
     assert (score.slices, score.both_empty, score.tp, score.fp, score.fn, score.tn) == (4, 2, 40, 10, 10, 340)
-    assert score.volume_dice == pytest.approx(80 / 100)
-    assert score.slice_dice == pytest.approx((20 / 30 + 60 / 70) / 2)  # both-empty slices left out
-    assert score.precision == pytest.approx(40 / 50) and score.accuracy == pytest.approx(380 / 400)
-    lopsided = patient_score("7", "val", np.array([[6, 2, 6, 86], [0, 0, 0, 100]]))
-    assert (lopsided.precision, lopsided.recall) == pytest.approx((6 / 8, 6 / 12))
+    assert score.values["volume_dice"] == pytest.approx(80 / 100)
+    assert score.values["slice_dice"] == pytest.approx((20 / 30 + 60 / 70) / 2)  # both-empty slices left out
+    assert score.values["precision"] == pytest.approx(40 / 50) and score.values["accuracy"] == pytest.approx(380 / 400)
+    lopsided = scored("7", "val", np.array([[6, 2, 6, 86], [0, 0, 0, 100]]))
+    assert (lopsided.values["precision"], lopsided.values["recall"]) == pytest.approx((6 / 8, 6 / 12))
 
 
 def test_averages_of_the_study_are_its_published_ones() -> None:
@@ -48,9 +55,9 @@ def test_averages_of_the_study_are_its_published_ones() -> None:
 
 
 def test_undefined_scores_stay_out_of_averages() -> None:
-    empty = patient_score("9", "test", np.array([[0, 0, 0, 5]]))
-    assert math.isnan(empty.volume_dice) and empty.both_empty == 1
-    scores = [patient_score("7", "test", COUNTS), empty]
+    empty = scored("9", "test", np.array([[0, 0, 0, 5]]))
+    assert math.isnan(empty.values["volume_dice"]) and empty.both_empty == 1
+    scores = [scored("7", "test", COUNTS), empty]
     assert averages(scores)["volume_dice"]["test"] == pytest.approx(0.8)
 
 

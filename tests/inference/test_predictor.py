@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from chaos_seg.data.preprocessing import Window
 from chaos_seg.data.scan import Scan
-from chaos_seg.inference.predictor import PackedMask, Predictor
-from chaos_seg.predict import predict_scan
+from chaos_seg.inference.mask import PackedMask
+from chaos_seg.inference.prediction import predict_scan
+from chaos_seg.inference.predictor import Predictor
 
 
 class Odds(torch.nn.Module):
@@ -17,7 +19,7 @@ class Odds(torch.nn.Module):
     def __init__(self, factor: float = 1.0):
         super().__init__()
         self.factor = factor
-        self.preprocessing = {"image_size": 64, "level_hu": 0, "width_hu": 2000}
+        self.preprocessing = Window(64, 0.0, 2000.0)
         self.seen: list[np.ndarray] = []
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,9 @@ import pytest
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.errors import UserError
+from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, patient_score
+from chaos_seg.experiment import train
 from chaos_seg.files import read_json, write_json
 from chaos_seg.reporting import reference
 from chaos_seg.reporting.comparison import (
@@ -26,14 +28,19 @@ from chaos_seg.reporting.reference import SLICES, deviations_table
 from chaos_seg.reporting.runs import Run, arm_names, flat, paired, read_runs
 from chaos_seg.reporting.tables import Table
 from chaos_seg.reporting.thresholds import threshold_table
-from chaos_seg.train import train
 
-BLANK = patient_score("0", "train", np.array([[10, 0, 10, 80], [0, 0, 0, 100]]))
+BLANK = patient_score("0", "train", Case(np.array([[10, 0, 10, 80], [0, 0, 0, 100]]), (), (), (1.0, 1.0, 1.0)))
 
 
 def scored(side: str, dice: dict[str, float]) -> list[PatientScore]:
     return [
-        replace(BLANK, patient=patient, side=side, slices=SLICES.get(patient, 7), volume_dice=value, slice_dice=value)
+        replace(
+            BLANK,
+            patient=patient,
+            side=side,
+            slices=SLICES.get(patient, 7),
+            values={**BLANK.values, "volume_dice": value, "slice_dice": value},
+        )
         for patient, value in dice.items()
     ]
 
@@ -102,7 +109,7 @@ def test_the_studys_numbers_share_rows_with_its_own_patients_and_split_alone() -
 def test_means_in_one_table_rest_on_the_same_patients() -> None:
     def rows(values: dict[str, float]) -> list[PatientScore]:
         return [
-            replace(row, slice_dice=value, precision=value)
+            replace(row, values={**row.values, "slice_dice": value, "precision": value})
             for row, value in zip(scored("test", values), values.values(), strict=True)
         ]
 
@@ -225,7 +232,7 @@ def test_arms_are_named_by_what_differs() -> None:
 @pytest.fixture
 def to_the_letter(configure: Callable[..., TrainConfig]) -> Callable[..., dict[str, object]]:
     """The settings of a run of the study's experiment, and changes of them."""
-    study = ("image_size=512", "model.base=8", "model.depth=4", "batch_size=8", "learning_rate=1e-5", "epochs=400")
+    study = ("image_size=512", "network.base=8", "network.depth=4", "batch_size=8", "learning_rate=1e-5", "epochs=400")
     ids = [f"data.split.{side}=[{','.join(members)}]" for side, members in reference.PATIENTS.items()]
     return lambda *overrides: flat(
         asdict(configure(*study, *([] if "data/split=kfold" in overrides else ids), *overrides))
@@ -246,7 +253,7 @@ def test_each_setting_of_the_study_is_stated_assumed_or_changed(to_the_letter: C
         assert changed(letter) == {"Framework"}
         for name in ("Seed", "Weights that are scored", "Depth", "Place of dropout", "Smoothing of Dice and IoU loss"):
             assert letter[name]["Mark"] == "assumed", name
-    other = sheet(to_the_letter("learning_rate=1e-4", "transform=soft_tissue"), slices={"29": 3})
+    other = sheet(to_the_letter("learning_rate=1e-4", "preprocessing=soft_tissue"), slices={"29": 3})
     assert changed(other) == {"Framework", "Learning rate", "Normalisation", "Patients"}
 
 
@@ -259,7 +266,7 @@ def test_every_setting_that_changes_the_experiment_is_on_the_sheet(to_the_letter
         ("trainer.limit_train_batches=1", "trainer.limit_train_batches", "1"),  # one batch is not all
         ("trainer.strategy=ddp", "trainer.strategy", "ddp"),
         ("data.audit=off", "data.audit", "False"),
-        ("model.depth=3", "Depth", "3 levels"),
+        ("network.depth=3", "Depth", "3 levels"),
         ("loss.smooth=5", "Smoothing of Dice and IoU loss", "5"),
         ("+loss.alpha=0.3", "loss.alpha", "0.3"),
     ):
@@ -295,7 +302,9 @@ def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tm
     assert [one.arm for one in runs] == ["bce", "iou"]
     for one in runs:
         by_patient = {row.patient: row for row in one.scores}
-        assert one.summary["averages"]["volume_dice"]["test"] == pytest.approx(by_patient["4"].volume_dice, nan_ok=True)
+        assert one.summary["averages"]["volume_dice"]["test"] == pytest.approx(
+            by_patient["4"].values["volume_dice"], nan_ok=True
+        )
         assert one.patients("train") == ["1", "2"] and len(one.slices["3"]) == 7
         assert one.levels["4"].sum() == 7 * 32 * 32
         assert one.config["trainer.devices"] == one.manifest["processes"] == 1
@@ -303,7 +312,7 @@ def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tm
     table = threshold_table(runs)
     for row, one in zip(table.rows, runs, strict=True):
         assert row[1] == 100 and row[2] == pytest.approx(
-            {r.patient: r for r in one.scores}["4"].volume_dice, nan_ok=True
+            {r.patient: r for r in one.scores}["4"].values["volume_dice"], nan_ok=True
         )
 
     write_json(folders[1] / "summary.json", {**read_json(folders[1] / "summary.json"), "data_fingerprint": "other"})

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.counts import FIELDS
+from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import patient_score
 from chaos_seg.files import write_csv
 from chaos_seg.reporting import figures
@@ -29,7 +30,7 @@ def run(tmp_path: Path) -> Run:
         for rank, counts in enumerate(slices)
     ]
     write_csv(tmp_path / "per_slice.csv", rows)
-    blank = patient_score("a", "test", np.zeros((1, 4), int))
+    blank = patient_score("a", "test", Case(np.zeros((1, 4), int), (), (), (1.0, 1.0, 1.0)))
     scores = [blank, replace(blank, patient="b")]
     return Run(tmp_path, "bce", {"loss.name": "bce", "seed": 0}, {}, {"threshold": 100}, scores, [])
 
@@ -76,7 +77,7 @@ def unscored(run: Run, tmp_path: Path) -> Run:
     write_csv(
         tmp_path / "empty" / "metrics.csv", [{"epoch": 0, **dict.fromkeys(side_names, float("nan"))} for _ in range(2)]
     )
-    scores = [replace(row, volume_dice=float("nan"), slice_dice=float("nan")) for row in run.scores]
+    scores = [replace(row, values=dict.fromkeys(row.values, float("nan"))) for row in run.scores]
     empty = replace(run, folder=tmp_path / "empty", scores=scores)
     levels = np.zeros((2, LEVELS), np.int64)
     levels[0, 0] = 50

@@ -9,11 +9,12 @@ import pytest
 from chaos_seg.data.splits import SIDES, k_fold_split
 from chaos_seg.evaluation.calibration import LEVELS, counts_by_threshold
 from chaos_seg.evaluation.counts import dice
+from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import patient_score
 from chaos_seg.reporting.runs import Run
 from chaos_seg.reporting.thresholds import threshold_table
 
-BLANK = patient_score("0", "test", np.array([[10, 0, 10, 80]]))
+BLANK = patient_score("0", "test", Case(np.array([[10, 0, 10, 80]]), (), (), (1.0, 1.0, 1.0)))
 
 
 def run(sides: dict[str, tuple[str, ...]], levels: dict[str, np.ndarray], fold: int = 0, seed: int = 0) -> Run:

@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from chaos_seg.data.preprocessing import Window
+from chaos_seg.errors import UserError
+from chaos_seg.networks.unet import UNet
 from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.segmenter import FORMAT, Segmenter
 
 SCORE = torch.tensor(0.75)
 
@@ -35,10 +38,10 @@ def test_a_checkpoint_that_can_not_be_written_leaves_the_last_one(tmp_path: Path
 
 def test_a_loaded_model_is_the_one_that_was_saved_and_predicts(tmp_path: Path) -> None:
     settings = {
-        "model": {"base": 4, "depth": 2, "dropout": 0.5},
+        "network": {"name": "unet", "base": 4, "depth": 2, "dropout": 0.5},
         "loss": {"name": "dice"},
-        "preprocessing": {"image_size": 16, "level_hu": 40, "width_hu": 400},
-        "learning_rate": 1e-3,
+        "preprocessing": {"name": "window", "image_size": 16, "level_hu": 40, "width_hu": 400},
+        "optimizer": {"name": "adam", "learning_rate": 1e-3},
         "threshold": 77,
         "seed": 9,
     }
@@ -51,3 +54,51 @@ def test_a_loaded_model_is_the_one_that_was_saved_and_predicts(tmp_path: Path) -
     assert not loaded.training and all(
         torch.equal(value, module.state_dict()[key]) for key, value in loaded.state_dict().items()
     )
+
+
+def test_a_checkpoint_made_before_there_were_slots_is_read_as_the_studys(tmp_path: Path) -> None:
+    settings = {
+        "model": {"base": 4, "depth": 2, "dropout": 0.5},
+        "loss": {"name": "dice"},
+        "preprocessing": {"image_size": 16, "level_hu": 40.0, "width_hu": 400.0},
+        "learning_rate": 1e-3,
+        "threshold": 77.0,
+        "seed": 9,
+    }
+    net = UNet(base=4, depth=2)
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"hyper_parameters": settings, "state_dict": weights, "epoch": 3}, tmp_path / "old.ckpt")
+    module, epoch = load_segmenter(tmp_path / "old.ckpt")
+    assert (epoch, module.threshold, module.preprocessing) == (3, 77.0, Window(16, 40.0, 400.0))
+    assert module.hparams["optimizer"] == {"name": "adam", "learning_rate": 1e-3}
+    assert torch.equal(module.net.head.weight, net.head.weight) and module.net.dropout.p == 0.5
+
+
+def made(**changed: object) -> dict[str, object]:
+    settings = {
+        "network": {"name": "unet", "base": 2, "depth": 1},
+        "loss": {"name": "dice"},
+        "preprocessing": {"name": "window", "image_size": 16, "level_hu": 40, "width_hu": 400},
+        "optimizer": {"name": "adam", "learning_rate": 1e-3},
+    }
+    weights = Segmenter(**settings).state_dict()  # type: ignore[arg-type]
+    return {"format": FORMAT, "hyper_parameters": settings, "state_dict": weights, "epoch": 0, **changed}
+
+
+def test_options_that_came_later_take_their_defaults(tmp_path: Path) -> None:
+    """Neither the threshold, nor the schedule, nor the network's dropout stands in it."""
+    torch.save(made(), tmp_path / "a.ckpt")
+    module, _ = load_segmenter(tmp_path / "a.ckpt")
+    assert module.hparams["scheduler"] == {"name": "constant"} and module.threshold == 100
+    assert module.net.dropout.p == 0.2
+
+
+def test_a_checkpoint_of_a_newer_version_or_of_a_network_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    torch.save(made(format=FORMAT + 1), tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=rf"a.ckpt: expected a checkpoint of format {FORMAT} or older, found format"):
+        load_segmenter(tmp_path / "a.ckpt")
+    foreign = made()
+    foreign["hyper_parameters"]["network"] = {"name": "theirs"}  # type: ignore[index]
+    torch.save(foreign, tmp_path / "b.ckpt")
+    with pytest.raises(UserError, match=r"b.ckpt: network.name=theirs: expected one of .*unet. Install what it was"):
+        load_segmenter(tmp_path / "b.ckpt")

@@ -5,14 +5,19 @@ MR folders beside them are ignored. The k-th mask belongs to the k-th DICOM file
 grows along it and z descends, so readers that sort by z see the masks in reverse.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from chaos_seg.data.dicom import SliceHeader, read_mask, read_slice
+from chaos_seg.data.sources import Source
 from chaos_seg.errors import UserError, raise_faults
+from chaos_seg.registry import SOURCES
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,54 @@ class PatientFolder:
     mask_dir: Path | None
     root: Path  # of the tree, without links itself: no file may lead out of it
 
+    @property
+    def place(self) -> Path:
+        return self.dicom_dir
+
+    @property
+    def labelled(self) -> bool:
+        return self.mask_dir is not None
+
+    def files(self) -> list[Path]:
+        folders = (self.dicom_dir, self.mask_dir) if self.mask_dir is not None else (self.dicom_dir,)
+        return [path for folder in folders for path in sorted(folder.iterdir(), key=lambda path: path.name)]
+
+    def slices(self) -> tuple[list["ChaosSlice"], list[UserError]]:
+        return pair_slices(self)
+
 
 @dataclass(frozen=True)
-class SliceFiles:
-    """The files of one slice; `rank` counts from 0 in file-name order."""
+class ChaosSlice:
+    """The files of one slice: DICOM and PNG."""
 
-    rank: int
-    dicom: Path
-    mask: Path | None
+    path: Path
+    mask_path: Path | None
+
+    def read(self) -> tuple[SliceHeader, np.ndarray]:
+        return read_slice(self.path)
+
+    def read_mask(self) -> tuple[str, np.ndarray]:
+        assert self.mask_path is not None
+        return read_mask(self.mask_path)
+
+    def mask_digest(self) -> bytes:
+        assert self.mask_path is not None
+        return hashlib.sha256(self.mask_path.read_bytes()).digest()
+
+
+@SOURCES.register("chaos")
+def chaos(root: Path | None, store: Path | None = None) -> Source:
+    """The CHAOS tree `root`.
+
+    Raises:
+        UserError: no root, or as find_patients().
+    """
+    if root is None:
+        raise UserError(
+            "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that holds "
+            "Train_Sets, or try the built-in phantom with data=phantom."
+        )
+    return Source(root, find_patients(root))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -75,34 +120,7 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
-def labelled_patients(root: Path, patients: Sequence[str]) -> tuple[list[PatientFolder], list[UserError]]:
-    """The folders of `patients`, in that order, and faults: those that are not there, and each without masks."""
-    found = find_patients(root)
-    folders: list[PatientFolder] = []
-    faults: list[UserError] = []
-    absent = [patient for patient in patients if patient not in found]
-    if absent:
-        faults.append(
-            UserError(
-                f"{root}: the split names patient{'s' * (len(absent) > 1)} {', '.join(absent)}, but the tree has "
-                f"{', '.join(found)}; complete the tree, or divide what is there with data/split=seeded or "
-                "data/split=kfold."
-            )
-        )
-    for patient in (patient for patient in patients if patient in found):
-        if found[patient].mask_dir is None:
-            faults.append(
-                UserError(
-                    f"{found[patient].dicom_dir.parent}: expected a folder Ground with masks, found none; take patient "
-                    f"{patient} out of the split, since without masks it can't be trained or scored on."
-                )
-            )
-        else:
-            folders.append(found[patient])
-    return folders, faults
-
-
-def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[UserError]]:
+def pair_slices(folder: PatientFolder) -> tuple[list[ChaosSlice], list[UserError]]:
     """The slices of one patient with their masks, and the faults that forbid to pair them (empty when sound).
 
     Pairs by rank in natural file-name order, which serves both naming schemes of CHAOS: `i0000,0000b.dcm`
@@ -117,15 +135,14 @@ def pair_slices(folder: PatientFolder) -> tuple[list[SliceFiles], list[UserError
     if faults:
         return [], faults
     if folder.mask_dir is None:
-        return [SliceFiles(rank, path, None) for rank, path in enumerate(dicoms)], []
+        return [ChaosSlice(path, None) for path in dicoms], []
     if not masks:
         empty = f"{folder.mask_dir}: expected {len(dicoms)} PNG masks, found none; unpack them again."
         return [], [UserError(empty, "masks_unpaired")]
     numbering = _numbering_fault(folder.mask_dir, masks, len(dicoms))
     if numbering:
         return [], [UserError(numbering, "masks_unpaired")]
-    pairs = zip(dicoms, masks, strict=True)
-    return [SliceFiles(rank, dicom, mask) for rank, (dicom, mask) in enumerate(pairs)], []
+    return [ChaosSlice(dicom, mask) for dicom, mask in zip(dicoms, masks, strict=True)], []
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

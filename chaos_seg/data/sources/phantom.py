@@ -16,8 +16,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy import ndimage
 
+from chaos_seg.data.sources import Source
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.errors import UserError
 from chaos_seg.files import locked, write_json
+from chaos_seg.registry import SOURCES
 
 INTERCEPTS = (-1000, -1024, -1200)
 CORNER_HU = 49_944
@@ -26,7 +29,7 @@ HEIGHT_MM = 240.0  # along z, from above the dome of the liver to below its tip
 OVERLAP = 1.6  # SliceThickness / step
 
 
-@dataclass
+@dataclass(frozen=True)
 class Phantom:
     """The settings that a phantom tree is a function of."""
 
@@ -36,23 +39,29 @@ class Phantom:
     seed: int
 
 
-def write_phantom(store: Path, phantom: Phantom) -> Path:
-    """Write the tree that `phantom` describes below `store`, unless it is there; returns its root."""
-    if min(phantom.patients, phantom.slices) < 1 or phantom.size < 16:
+@SOURCES.register("phantom")
+def phantom(root: Path | None, store: Path, patients: int, slices: int, size: int, seed: int) -> Source:
+    """Synthetic patients, written as a CHAOS tree into the store on first use."""
+    return chaos(write_phantom(store, Phantom(patients, slices, size, seed)))
+
+
+def write_phantom(store: Path, settings: Phantom) -> Path:
+    """Write the tree that `settings` describe below `store`, unless it is there; returns its root."""
+    if min(settings.patients, settings.slices) < 1 or settings.size < 16 or settings.seed < 0:
         raise UserError(
-            f"data.phantom: expected at least 1 patient, 1 slice and size 16, found {phantom.patients} patients, "
-            f"{phantom.slices} slices and size {phantom.size}."
+            f"data.source: expected at least 1 patient, 1 slice, size 16 and a seed from 0, found {settings.patients} "
+            f"patients, {settings.slices} slices, size {settings.size} and seed {settings.seed}."
         )
-    name = f"phantom_p{phantom.patients}_s{phantom.slices}_{phantom.size}px_seed{phantom.seed}"
+    name = f"phantom_p{settings.patients}_s{settings.slices}_{settings.size}px_seed{settings.seed}"
     root = store / "phantoms" / name
     with locked(store / "locks" / name):
         if not root.is_dir():
             partial = root.with_name(f".{name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             try:
-                for number in range(1, phantom.patients + 1):
-                    _write_patient(partial / "Train_Sets" / "CT" / str(number), number, phantom)
-                write_json(partial / "phantom.json", asdict(phantom))
+                for number in range(1, settings.patients + 1):
+                    _write_patient(partial / "Train_Sets" / "CT" / str(number), number, settings)
+                write_json(partial / "phantom.json", asdict(settings))
                 partial.rename(root)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -17,11 +17,20 @@ from chaos_seg.data.dicom import read_header
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
+from chaos_seg.inference.formats import Writer
+from chaos_seg.registry import FORMATS
 
 LIVER_COLOUR = (180, 110, 90)  # RGB; viewers pick one by chance without
 SEXES = {"MALE": "M", "FEMALE": "F", "OTHER": "O", "M": "M", "F": "F", "O": "O"}
 TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
+
+
+@FORMATS.register("dicom_seg")
+def dicom_seg(scan: Scan) -> Writer:
+    """liver.dcm."""
+    segmentation = Segmentation(scan)
+    return Writer(lambda mask, folder: segmentation.write(mask, folder / "liver.dcm"), segmentation.mended)
 
 
 class Segmentation:
@@ -136,7 +145,7 @@ class Segmentation:
                 sop_instance_uid=generate_uid(entropy_srcs=["segmentation", *entropy]),
                 instance_number=1,
                 manufacturer="chaos_seg",
-                manufacturer_model_name="2D U-Net",
+                manufacturer_model_name="liver segmentation",
                 software_versions=version("chaos_seg"),
                 device_serial_number="0",
                 content_label="LIVER",

@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.data.scan import Scan
+from chaos_seg.errors import UserError
+from chaos_seg.inference.formats import Writer
+from chaos_seg.registry import FORMATS
 
 PLACE = (  # where a volume lies: copied from a source that is NIfTI itself
     *("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
 )
+
+
+@FORMATS.register("nifti")
+def nifti(scan: Scan) -> Writer:
+    """liver.nii.gz."""
+    if (refusal := nifti_refusal(scan)) is not None:
+        raise UserError(refusal)
+    return Writer(lambda mask, folder: write_nifti(mask, scan, folder / "liver.nii.gz"))
 
 
 def nifti_refusal(scan: Scan) -> str | None:

@@ -6,6 +6,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from chaos_seg.data.scan import Scan
+from chaos_seg.inference.formats import Writer
+from chaos_seg.registry import FORMATS
+
+
+@FORMATS.register("png")
+def png(scan: Scan) -> Writer:
+    """png/img000.png, ..."""
+    return Writer(lambda mask, folder: write_png(mask, folder / "png"))
+
+
+@FORMATS.register("challenge")
+def challenge(scan: Scan) -> Writer:
+    """Results/img000.png, ..., as the challenge has it."""
+    return Writer(lambda mask, folder: write_png(mask, folder / "Results"))
+
 
 def write_png(mask: Sequence[np.ndarray] | np.ndarray, folder: Path) -> None:
     """img000.png, img001.png, ... in `folder`, in as many digits as sort by name: 8-bit, 255 where `mask`, slices of

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos_seg.data.sources.chaos import PatientFolder, find_patients, labelled_patients, natural_key, pair_slices
+from chaos_seg.data.sources import labelled_patients
+from chaos_seg.data.sources.chaos import PatientFolder, chaos, find_patients, natural_key, pair_slices
 from chaos_seg.errors import UserError
 
 
@@ -41,7 +42,7 @@ def test_kth_mask_belongs_to_kth_dicom_in_both_naming_schemes(tmp_path: Path, di
     )
     slices, faults = pair_slices(folder)
     assert faults == []
-    assert [(s.rank, s.dicom.name, s.mask and s.mask.name) for s in slices] == [
+    assert [(rank, s.path.name, s.mask_path and s.mask_path.name) for rank, s in enumerate(slices)] == [
         (k, dicoms[k], masks[k]) for k in range(12)
     ]
 
@@ -74,7 +75,11 @@ def test_masks_may_count_from_1(tmp_path: Path) -> None:
     dicoms = touch(tmp_path / "d", [f"i{k:04d},0000b.dcm" for k in range(3)])
     masks = touch(tmp_path / "g", [f"liver{k}.png" for k in (1, 2, 3)])
     slices, faults = pair_slices(PatientFolder("1", dicoms, masks, tmp_path.resolve()))
-    assert not faults and [s.mask and s.mask.name for s in slices] == ["liver1.png", "liver2.png", "liver3.png"]
+    assert not faults and [s.mask_path and s.mask_path.name for s in slices] == [
+        "liver1.png",
+        "liver2.png",
+        "liver3.png",
+    ]
 
 
 def test_test_set_has_no_masks_and_mr_is_ignored(tree: Path) -> None:
@@ -93,10 +98,10 @@ def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"empty: expected Train_Sets/CT/<id>/DICOM_anon"):
         find_patients(tmp_path / "empty")
     shutil.rmtree(tree / "Train_Sets" / "CT" / "2" / "Ground")
-    folders, faults = labelled_patients(tree, ["4", "1", "8", "2"])
+    folders, faults = labelled_patients(chaos(tree), ["4", "1", "8", "2"])
     assert [folder.patient for folder in folders] == ["4", "1"] and len(faults) == 2
     assert "the split names patient 8, but the tree has 1, 2, 3, 4" in str(faults[0])
-    _, (fault,) = labelled_patients(tree, ["30", "4", "28", "24"])
+    _, (fault,) = labelled_patients(chaos(tree), ["30", "4", "28", "24"])
     assert "the split names patients 30, 28, 24, but the tree has 1, 2, 3, 4; " in str(fault)
     assert "data/split=seeded or data/split=kfold" in str(fault)
     assert "2: expected a folder Ground with masks, found none" in str(faults[1])

@@ -1,27 +1,26 @@
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
-from chaos_seg.config import TrainConfig
-from chaos_seg.data.dataset import SliceDataset
+from chaos_seg.data.preprocessing import resize_image
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import Volume, fingerprint, open_volumes
-from chaos_seg.data.transforms import resize_image
-from chaos_seg.errors import UserError
-from chaos_seg.evaluate import FAR_MM, MaskWriter, evaluate, evaluate_run, example_slices, trained_config
 from chaos_seg.evaluation.calibration import count_levels
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
 from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.files import read_csv, write_csv
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.scoring.run import example_slices, score_run, score_sides
+from chaos_seg.scoring.scan import FAR_MM, ScoredScan, score_scan
 from chaos_seg.training.segmenter import Segmenter
 
 
@@ -30,58 +29,67 @@ def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
     return open_volumes(tmp_path / "store", list(find_patients(phantom_root).values())[:2])
 
 
-def written(writer: MaskWriter, index: list[int], probability: np.ndarray) -> None:
-    writer.write_on_batch_end(None, None, torch.from_numpy(probability)[:, None], None, {"index": torch.tensor(index)})
-
-
 def png(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
 
 
-def test_liver_is_above_the_threshold_not_at_it(volumes: list[Volume], tmp_path: Path) -> None:
-    writer = MaskWriter(SliceDataset(volumes, 32, 40, 400), tmp_path / "masks", threshold=127.5)
-    probability = np.full((1, 32, 32), 0.5, np.float32)
-    probability[0, 3, 4:6] = np.nextafter(np.float32(0.5), np.float32(1)), 0.75
-    written(writer, [9], probability)
-    mask = png(tmp_path / "masks" / "2" / "img002.png")  # index 9 is slice 2 of the second patient
-    assert np.argwhere(mask).tolist() == [[3, 4], [3, 5]] and mask.max() == 255
+class Given(Segmenter):
+    """A model whose probabilities are given, at its own size, slice after slice as they are asked for."""
+
+    def __init__(self, size: int, probabilities: Iterable[np.ndarray]):
+        preprocessing = {"name": "window", "image_size": size, "level_hu": 40, "width_hu": 400}
+        network = {"name": "unet", "base": 2, "depth": 1}
+        super().__init__(network, {"name": "dice"}, preprocessing, {"name": "adam", "learning_rate": 1e-3})
+        self.left = iter(probabilities)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        given = torch.from_numpy(np.stack([next(self.left) for _ in image])).float()
+        return torch.logit(given.double()).float()[:, None] if given.max() < 1 else (given[:, None] - 0.5) * 1e3
 
 
-def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volume], tmp_path: Path) -> None:
-    volumes = [replace(volume, meta=replace(volume.meta, spacing_mm=(30.0, 1.0, 2.0))) for volume in volumes]
-    writer = MaskWriter(SliceDataset(volumes, 16, 40, 400), tmp_path / "masks", threshold=60)
-    probability = np.random.default_rng(0).random((2, 16, 16)).astype(np.float32)
-    written(writer, [10, 3], probability)
-    for row, index, volume in ((0, 10, volumes[1]), (1, 3, volumes[0])):
-        whole, true = resize_image(probability[row], (32, 32)), volume.mask(3) > 0
-        predicted = whole * 255 > 60
-        first_cut = resize_image((probability[row] * 255 > 60).astype(np.float32), (32, 32)) * 255 > 60
-        assert not np.array_equal(predicted, first_cut)
-        assert np.array_equal(png(tmp_path / "masks" / volume.patient / "img003.png") > 0, predicted)
-        assert writer.counts[index].tolist() == count(predicted, true).tolist()
-        assert tuple(writer.far[index]) == far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM) != (0, 0)
-        assert np.array_equal(writer.levels[volumes.index(volume)], count_levels(whole, true))
-    assert np.count_nonzero(writer.counts.any(axis=1)) == 2
-    written(writer, [12], probability[:1])
-    assert writer.levels.sum(axis=(1, 2)).tolist() == [32 * 32, 2 * 32 * 32]
+def scan_of(volume: Volume, threshold: float, probabilities: Iterable[np.ndarray], size: int = 32) -> ScoredScan:
+    model = Given(size, iter(probabilities))
+    return score_scan(volume, "val", Predictor([model], torch.device("cpu")), threshold)
+
+
+def test_liver_is_above_the_threshold_not_at_it(volumes: list[Volume]) -> None:
+    probability = np.full((7, 32, 32), 0.5, np.float32)
+    probability[2, 3, 4:6] = 0.5001, 0.75
+    mask = scan_of(volumes[1], 127.5, probability).mask
+    assert np.argwhere(np.stack(mask)).tolist() == [[2, 3, 4], [2, 3, 5]]
+
+
+def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volume]) -> None:
+    volume = replace(volumes[1], meta=replace(volumes[1].meta, spacing_mm=(30.0, 1.0, 2.0)))
+    probability = np.random.default_rng(0).uniform(0.01, 0.99, (7, 16, 16)).astype(np.float32)
+    scan = scan_of(volume, 60, probability, size=16)
+    rank, true = 3, volume.mask(3) > 0
+    whole = resize_image(torch.logit(torch.from_numpy(probability[rank]).double()).float().sigmoid().numpy(), (32, 32))
+    predicted = whole * 255 > 60
+    first_cut = resize_image((probability[rank] * 255 > 60).astype(np.float32), (32, 32)) * 255 > 60
+    assert not np.array_equal(predicted, first_cut)
+    assert np.array_equal(scan.mask[rank], predicted) and np.array_equal(scan.true[rank], true)
+    assert scan.case.counts[rank].tolist() == count(predicted, true).tolist()
+    assert tuple(scan.far[rank]) == far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM) != (0, 0)
+    assert scan.levels.sum() == 7 * 32 * 32 and scan.levels[1].sum() == sum(volume.meta.liver_pixels or [])
+    masks, levels = [volume.mask(k) > 0 for k in range(7)], np.zeros((2, 256), int)
+    for plane, mask in zip(probability, masks, strict=True):
+        again = torch.logit(torch.from_numpy(plane).double()).float().sigmoid().numpy()
+        levels += count_levels(resize_image(again, (32, 32)), mask)
+    assert np.array_equal(scan.levels, levels)
 
 
 @pytest.fixture
-def scored(
-    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[dict[str, list[Volume]], Callable[[int], np.ndarray]], Path]:
+def scored(tmp_path: Path) -> Callable[[dict[str, list[Volume]], Callable[[int], np.ndarray]], Path]:
     """Scores a model whose mask of each slice, by its index, is given; returns the folder of the tables."""
 
     def score(sides: dict[str, list[Volume]], mask: Callable[[int], np.ndarray]) -> Path:
-        def predicted(self: Segmenter, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
-            return torch.from_numpy(np.stack([mask(index) for index in batch["index"].tolist()]))[:, None].float()
-
-        monkeypatch.setattr(Segmenter, "predict_step", predicted)
         size = sides["val"][0].meta.shape[1]
-        preprocessing = {"image_size": size, "level_hu": 40, "width_hu": 400}
-        model = Segmenter({"base": 2, "depth": 1, "dropout": 0}, {"name": "dice"}, preprocessing, 1e-3)
-        evaluate(model, sides, tmp_path / "scores", 100, 4, 0, configure().trainer)
+        slices = sum(volume.slices for volumes in sides.values() for volume in volumes)
+        model = Given(size, (mask(index) for index in range(slices)))
+        model.threshold = 100.0
+        score_sides(Predictor([model], torch.device("cpu"), 4), sides, RunFolder(tmp_path / "scores"), 100)
         return tmp_path / "scores"
 
     return score
@@ -117,23 +125,24 @@ def test_tables_are_those_of_whole_patients_in_mm(volumes: list[Volume], scored:
 
 
 def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
-    volumes: list[Volume], configure: Callable[..., TrainConfig], tmp_path: Path
+    volumes: list[Volume], tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {
-        "model": {"base": 2, "depth": 1, "dropout": 0.0},
+        "network": {"name": "unet", "base": 2, "depth": 1, "dropout": 0.0},
         "loss": {"name": "iou"},
-        "preprocessing": {"image_size": 32, "level_hu": 40, "width_hu": 400},
-        "learning_rate": 1e-3,
+        "preprocessing": {"name": "window", "image_size": 32, "level_hu": 40, "width_hu": 400},
+        "optimizer": {"name": "adam", "learning_rate": 1e-3},
         "threshold": 77.0,
         "seed": 0,
     }
-    content = {"hyper_parameters": settings, "state_dict": Segmenter(**settings).state_dict(), "epoch": 3}
-    torch.save(content, tmp_path / "last.ckpt")
     scores = ("loss", "accuracy", "precision", "recall", "dice")
     epoch = {f"{side}/{score}": 0.5 for side in ("train", "val") for score in scores}
     write_csv(tmp_path / "metrics.csv", [{"epoch": 0, **epoch}, {"epoch": 1, **epoch}])
     sides, output = {"val": [volumes[0]], "test": [volumes[1]]}, tmp_path / "scores"
-    summary = evaluate_run(tmp_path, tmp_path / "last.ckpt", sides, output, None, 4, 0, configure().trainer)
+    model = Segmenter(**settings)
+    predictor = Predictor([model], torch.device("cpu"), 4)
+    run = RunFolder(tmp_path)
+    summary = score_run(run, predictor, ("last.ckpt", 3), sides, RunFolder(output), model.threshold)
     told = [summary[key] for key in ("loss", "checkpoint", "epoch", "threshold", "patients", "data_fingerprint")]
     assert told == ["iou", "last.ckpt", 3, 77, 2, fingerprint(volumes)]
     assert {(example["patient"], example["side"]) for example in summary["slices"].values()} == {("2", "test")}
@@ -149,17 +158,17 @@ def test_the_better_of_two_slices_in_the_middle_is_the_median() -> None:
     assert example_slices(rows) == {"best": rows[0], "median": rows[1], "worst": rows[3]}
 
 
-def test_another_root_takes_the_place_of_a_runs_phantom(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    config = configure()
-    config.data.phantom = Phantom(patients=4, slices=7, size=32, seed=3)
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(asdict(config)))
-    with pytest.raises(UserError, match=r"found no split.json, manifest.json in it"):
-        trained_config(tmp_path, None, None)
-    for name in ("split.json", "manifest.json"):
-        (tmp_path / name).write_text("{}")
-    assert trained_config(tmp_path, None, None).data == config.data
-    moved = trained_config(tmp_path, str(tmp_path / "other"), str(tmp_path / "fast")).data
-    assert (moved.tree(), moved.store) == (tmp_path / "other", str(tmp_path / "fast"))
+def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> None:
+    def row(rank: int, tp: int, fp: int, fn: int) -> dict[str, str]:
+        return {key: str(value) for key, value in {"rank": rank, "tp": tp, "fp": fp, "fn": fn, "tn": 9}.items()}
+
+    slices = [row(0, 0, 5, 0), row(1, 8, 1, 1), row(2, 4, 0, 0), row(3, 9, 0, 0), row(4, 0, 3, 1), row(5, 0, 0, 2)]
+    assert {kind: chosen["rank"] for kind, chosen in example_slices(slices).items()} == {
+        "best": "3",  # as good as 2, with more liver
+        "median": "1",
+        "worst": "5",
+    }
+    assert example_slices(slices[:1]) == example_slices([]) == {}
 
 
 def test_one_slice_has_no_z_and_is_scored_all_the_same(scored: Callable[..., Path], tmp_path: Path) -> None:

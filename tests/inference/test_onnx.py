@@ -12,13 +12,15 @@ import pydicom
 import pytest
 import torch
 
-from chaos_seg import export as module
+from chaos_seg import export as command
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
-from chaos_seg.export import export, main, metadata, session
+from chaos_seg.experiment import train
+from chaos_seg.inference import onnx as module
+from chaos_seg.inference.onnx import export, metadata, session
 from chaos_seg.inference.predictor import Predictor, chosen_device
-from chaos_seg.train import train
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.segmenter import Segmenter
 
@@ -35,10 +37,10 @@ def onnx() -> Any:
 def checkpoint(tmp_path: Path) -> Path:
     """Of a network that was never trained, alone in its folder."""
     segmenter = Segmenter(
-        {"base": 4, "depth": 2},
+        {"name": "unet", "base": 4, "depth": 2},
         {"name": "dice"},
-        {"image_size": 16, "level_hu": 40.0, "width_hu": 400.0},
-        1e-3,
+        {"name": "window", "image_size": 16, "level_hu": 40.0, "width_hu": 400.0},
+        {"name": "adam", "learning_rate": 1e-3},
         threshold=127.5,
     )
     path = tmp_path / "run" / "best.ckpt"
@@ -87,14 +89,14 @@ def masks_by_metadata_alone(model: Path, root: Path) -> dict[str, np.ndarray]:
 def test_masks_are_those_of_torch(
     onnx: Any, size: int, configure: Callable[..., TrainConfig], phantom_root: Path, tmp_path: Path
 ) -> None:
-    config = configure("epochs=10", f"image_size={size}", "threshold=90", "transform=soft_tissue")
+    config = configure("epochs=10", f"image_size={size}", "threshold=90", "preprocessing=soft_tissue")
     train(config, tmp_path / "run")
     checkpoint, model = tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "model.onnx"
     export(checkpoint, model)
     predictor = Predictor([load_segmenter(checkpoint)[0]], chosen_device("cpu"))
     found = masks_by_metadata_alone(model, phantom_root)
     different = pixels = liver = 0
-    for volume in open_patients(Path(config.data.store), phantom_root, PATIENTS):
+    for volume in open_patients(Path(config.data.store), chaos(phantom_root), PATIENTS):
         expected = np.stack(predictor.mask([volume.hu(rank) for rank in range(volume.slices)], 90))
         different += np.count_nonzero(found[volume.patient] != expected)
         pixels += expected.size
@@ -132,7 +134,7 @@ def test_the_file_says_how_to_use_it(onnx: Any, checkpoint: Path, tmp_path: Path
         "level_hu": "40.0",
         "width_hu": "400.0",
         "threshold": "127.5",
-        "loss": "dice",
+        "loss": "dice, smooth=1.0",
         "warning": "Not a medical device.",
     }
     assert said["epoch"].startswith("6 ") and "float32 (N, 1, 16, 16), values -1 to 1" in said["input"]
@@ -192,7 +194,7 @@ def test_the_command(
 ) -> None:
     def call(*given: object) -> None:
         monkeypatch.setattr(sys, "argv", ["export", *map(str, given)])
-        main()
+        command.main()
 
     call(checkpoint)
     assert capsys.readouterr().out == f"Model: {checkpoint.with_suffix('.onnx')}\n"

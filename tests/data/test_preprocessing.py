@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.data.transforms import Rotation, resize_image, resize_mask, window
+from chaos_seg.data.preprocessing import resize_image, resize_mask, window
 
 
 def test_paper_window_is_division_by_1400_clipped() -> None:
@@ -60,55 +60,3 @@ def test_resizing_to_any_size(size: tuple[int, int]) -> None:
     small = resize_mask(mask, size)
     assert small.shape == size and set(np.unique(small)) == {0, 1} and small.mean() == pytest.approx(0.25, abs=0.08)
     assert resize_image(mask.astype(np.float32), size).shape == size
-
-
-def bar() -> np.ndarray:
-    mask = np.zeros((101, 101), np.uint8)
-    mask[48:53, 10:91] = 1
-    return mask
-
-
-def angle_of(mask: np.ndarray) -> float:
-    """Direction of the longest axis of a mask, degrees."""
-    rows, columns = np.nonzero(mask)
-    covariance = np.cov(columns - columns.mean(), rows - rows.mean())
-    return float(np.degrees(0.5 * np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])))
-
-
-def test_rotation_is_uniform_within_its_limits() -> None:
-    rotation, mask = Rotation(5), bar()
-    angles = np.array([angle_of(rotation(mask.astype(np.float32), mask, (0, epoch, 7))[1]) for epoch in range(400)])
-    assert np.abs(angles).max() < 5.2 and np.abs(angles).max() > 4.8
-    assert angles.mean() == pytest.approx(0, abs=0.5)
-    assert angles.std() == pytest.approx(5 / np.sqrt(3), rel=0.08)  # of a uniform distribution
-
-
-def test_rotation_keeps_the_mask_binary_turns_both_alike_and_repeats_the_border() -> None:
-    mask = bar()
-    image = mask * 2.0 - 3.0  # -3 outside: a border of zeros would show
-    turned, turned_mask = Rotation(5)(image.astype(np.float32), mask, (1, 2, 3))
-    assert set(np.unique(turned_mask)) == {0, 1} and turned_mask.dtype == np.uint8
-    assert turned.max() <= -1 and turned.min() == -3
-    assert np.abs((turned > -2) ^ (turned_mask > 0)).mean() < 0.01
-
-
-def test_a_turned_image_is_bilinear_and_a_turned_mask_nearest() -> None:
-    ramp = np.tile(np.arange(99, dtype=np.float32), (99, 1))
-    dots = np.zeros((99, 99), np.uint8)
-    dots[1::4, 1::4] = 1
-    turned, turned_dots = Rotation(20)(ramp, dots, (0, 0, 0))
-    inside = turned[25:75, 25:75]  # of it no pixel comes from beyond the border
-    assert np.abs(np.diff(inside, axis=1) - np.diff(inside, axis=1).mean()).max() < 0.1  # steps of nearest are 0 and 1
-    lone = turned_dots[25:75, 25:75].mean()
-    assert lone == pytest.approx(1 / 16, rel=0.05)  # of bilinear dots 61 % are left
-
-
-def test_rotation_is_a_pure_function_of_its_entropy() -> None:
-    image = np.random.default_rng(0).random((32, 32)).astype(np.float32)
-    mask = (image > 0.5).astype(np.uint8)
-    rotation = Rotation(5)
-    first = rotation(image, mask, (0, 1, 2))[0]
-    assert not np.array_equal(rotation(image, mask, (0, 1, 3))[0], first)
-    assert not np.array_equal(rotation(image, mask, (0, 2, 2))[0], first)
-    assert not np.array_equal(rotation(image, mask, (1, 1, 2))[0], first)
-    assert np.array_equal(Rotation(5)(image, mask, (0, 1, 2))[0], first)

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
 from chaos_seg.evaluation.masks import largest_component
+from chaos_seg.experiment import train
 from chaos_seg.inference.formats.png import write_png
 from chaos_seg.inference.predictor import Predictor, chosen_device
-from chaos_seg.submit import EXPECTED, completeness, faults, results_folder
-from chaos_seg.train import train
+from chaos_seg.inference.submission import EXPECTED, completeness, faults, results_folder
 from chaos_seg.training.checkpoints import load_segmenter
 
 
@@ -56,10 +57,10 @@ def test_the_challenges_patients_are_counted() -> None:
 
 def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
     """The predictor gives the masks that evaluate wrote, whatever its batch size; two of one model are that model."""
-    config = configure("epochs=20", "image_size=16", "threshold=60", "transform=soft_tissue", "loss=dice")
+    config = configure("epochs=20", "image_size=16", "threshold=60", "preprocessing=soft_tissue", "loss=dice")
     train(config, tmp_path / "run")
     segmenter, _ = load_segmenter(tmp_path / "run" / "checkpoints" / "best.ckpt")
-    (volume,) = open_patients(Path(config.data.store), Path(str(config.data.root)), ["4"])
+    (volume,) = open_patients(Path(config.data.store), chaos(Path(str(config.data.root))), ["4"])
     slices = [volume.hu(rank) for rank in range(volume.slices)]
     written = read_back(tmp_path / "run" / "predictions" / "4")
     assert 0 < written.mean() < 255

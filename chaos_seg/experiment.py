@@ -1,0 +1,184 @@
+"""An experiment from its settings to a scored run folder: what the doors `train` and `study` share."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
+
+from chaos_seg.config import TrainConfig, as_yaml, checked, literal
+from chaos_seg.data.audit import counted, refuse_errors
+from chaos_seg.data.augmentation import Augmentation
+from chaos_seg.data.datamodule import ChaosDataModule, worker_count
+from chaos_seg.data.splits import SIDES, Split
+from chaos_seg.data.store import Volume, fingerprint, open_patients
+from chaos_seg.errors import UserError
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.registry import complete_settings, network_input, weights_update
+from chaos_seg.run_folder import RunFolder, flat
+from chaos_seg.scoring.run import score_run
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.fit import DataFacts, device_name, fit, log_scores, resumable, trainer_options, training_range
+from chaos_seg.training.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+RESUMABLE = frozenset({"epochs", "data.audit"})  # may change when a run is resumed, beside what is incidental
+HYPER_PARAMETERS = (
+    *("loss", "seed", "image_size", "batch_size", "learning_rate", "epochs", "threshold"),
+    *("network", "optimizer", "scheduler", "preprocessing", "augmentation"),
+)
+
+
+def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """Train as `config` says in the run folder `folder`, then score the best checkpoint on every side.
+
+    Returns:
+        The content of summary.json, with NaN where that has null; nothing on processes of a distributed run other
+        than the first.
+
+    Raises:
+        UserError: anything wrong with the data, the configuration, the checkpoint or the loss.
+    """
+    run, first_process = RunFolder(folder), getattr(rank_zero_only, "rank", 0) == 0
+    if not first_process:
+        return _fit_and_score(config, run, lambda **facts: None)
+    with run.recorded(config.ckpt_path is not None, torch.get_num_threads()) as record:
+        return _fit_and_score(config, run, record)
+
+
+def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., None]) -> dict[str, Any]:
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    config = completed(config)
+    segmenter = segmenter_of(config)
+    sides, split = open_sides(config)
+    data = ChaosDataModule(
+        sides,
+        segmenter.preprocessing,
+        Augmentation(config.augmentation),
+        batch_size=config.batch_size,
+        num_workers=worker_count(config.num_workers, config.trainer.accelerator),
+        seed=config.seed,
+    )
+    audit = refuse_errors(data.volumes, split.sides) if config.data.audit else {}
+    segmenter.training_range = training_range(sides["train"])
+    facts = DataFacts.of(str(config.data.root), data.volumes, audit if config.data.audit else "off")
+    checkpoint = None
+    if config.ckpt_path is not None:
+        if run.exists:
+            run.expect_same(flat(asdict(config)), facts.fingerprint, RESUMABLE)
+        checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
+    options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
+    trainer = config.trainer.build(run.path, **options)
+    if trainer.is_global_zero:
+        device = device_name(trainer.strategy.root_device)
+        told = {key: value for key, value in asdict(facts).items() if key != "synthetic"}
+        record(device=device, processes=trainer.world_size, seed=config.seed, data=told, synthetic=facts.synthetic)
+        run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
+        slices = {side: len(dataset) for side, dataset in data.datasets.items()}
+        head = f"{config.loss['name']} loss: {slices['train']} training and {slices['val']} validation slices"
+        log.info("%s, %d epochs, %s, %s", head, config.epochs, device, run.path)
+        if "warning" in audit:
+            log.info("The audit has %s: python -m chaos_seg.audit data.root=%s", counted(audit), config.data.root)
+    fit(segmenter, data, trainer, checkpoint)
+    if not trainer.is_global_zero:
+        return {}
+    best, epoch = load_segmenter(run.checkpoint("best"))
+    predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
+    summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
+    settings = asdict(config)
+    log_scores(trainer, {key: settings[key] for key in HYPER_PARAMETERS}, summary["averages"])
+    return summary
+
+
+def run_once(config: TrainConfig, folder: Path) -> None:
+    """Train in `folder` unless it holds that very run already; an interrupted one goes on.
+
+    Raises:
+        UserError: the folder holds a run with other settings or on other data, or whatever train raises.
+    """
+    run = RunFolder(folder)
+    if run.status != "finished":
+        if run.exists:
+            config.ckpt_path = str(run.checkpoint("last"))
+        train(config, folder)
+        return
+    config = completed(config)
+    sides, _ = open_sides(config)
+    run.expect_same(flat(asdict(config)), fingerprint([v for volumes in sides.values() for v in volumes]), RESUMABLE)
+    if (epochs := run.settings()["epochs"]) != config.epochs:
+        raise UserError(
+            f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
+            "out, or give the study another name=..."
+        )
+
+
+def completed(config: TrainConfig) -> TrainConfig:
+    """With every option of every slot; raises UserError for one that a slot does not have."""
+    settings = complete_settings(asdict(config))
+    slots = ("network", "loss", "optimizer", "scheduler", "preprocessing", "augmentation", "logger")
+    for slot in slots:
+        setattr(config, slot, settings[slot])
+    config.data.source, config.data.split = settings["data"]["source"], settings["data"]["split"]
+    return config
+
+
+def segmenter_of(config: TrainConfig) -> Segmenter:
+    """The untrained model of an experiment."""
+    settings = asdict(config)
+    return Segmenter(
+        network=config.network,
+        loss=config.loss,
+        preprocessing=network_input(settings),
+        optimizer=weights_update(settings),
+        scheduler=config.scheduler,
+        threshold=config.threshold,
+        seed=config.seed,
+    )
+
+
+def open_sides(config: TrainConfig) -> tuple[dict[str, list[Volume]], Split]:
+    """The decoded patients of each side that has any; settings keep where the data really lies."""
+    source = config.data.open()
+    split = config.data.divided(source)
+    store = Path(config.data.store)
+    volumes = dict(zip(split.patients, open_patients(store, source, split.patients), strict=True))
+    config.data.root, config.data.store = str(source.root.resolve()), str(store.resolve())
+    return {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}, split
+
+
+def open_run(run: RunFolder, root: str | None, store: str | None) -> tuple[TrainConfig, dict[str, list[Volume]], str]:
+    """The settings of a run and the patients of each of its sides, from another place of the data where one is given;
+    and the hash of what they are now.
+
+    Raises:
+        UserError: not the folder of a run, or anything wrong with the data.
+    """
+    trained = settings_of(run, root, store)
+    split, source = run.split(), trained.data.open()
+    volumes = dict(zip(split.patients, open_patients(Path(trained.data.store), source, split.patients), strict=True))
+    sides = {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}
+    return trained, sides, fingerprint(volumes.values())
+
+
+def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainConfig:
+    """The settings of a run, with another place of the data where one is given.
+
+    Raises:
+        UserError: not the folder of a run.
+    """
+    run.expect(run.config, run.split_file, run.manifest_file)
+    trained = checked(TrainConfig, OmegaConf.create(literal(run.settings())))
+    trained.data.store = str(store or trained.data.store)
+    if root is not None:
+        trained.data.root, trained.data.source = root, {"name": "chaos"} if synthetic(trained) else trained.data.source
+    return trained
+
+
+def synthetic(config: TrainConfig) -> bool:
+    """Whether its patients are made, not read."""
+    return bool(config.data.source["name"] == "phantom")

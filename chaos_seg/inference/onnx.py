@@ -1,0 +1,158 @@
+"""A trained model as ONNX, which runs without this package: its metadata says how to make its input and what to do
+with its output.
+"""
+
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from chaos_seg.data.dicom import HU_RANGE
+from chaos_seg.data.sources.phantom import render
+from chaos_seg.errors import UserError
+from chaos_seg.files import write_bytes
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.segmenter import Segmenter
+
+OPSET = 17  # the newest that torch 2.6 writes; read by every onnxruntime since 1.12
+CHECKED_BATCHES = (1, 2, 5)
+DIFFERENT_PIXELS = 1e-5  # share of a mask's pixels that may differ from torch's
+PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
+
+
+class _Probability(nn.Module):
+    """The graph: images (N, 1, size, size) in [-1, 1] to probabilities of the same shape."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        probability: torch.Tensor = self.net(image).sigmoid()
+        return probability
+
+
+def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
+    """What the file says of itself: enough to make its input from DICOM and a mask from its output."""
+    preprocessing, network = segmenter.preprocessing, dict(segmenter.hparams["network"])
+    size = preprocessing.image_size
+    threshold, loss = segmenter.hparams["threshold"], dict(segmenter.hparams["loss"])
+    options = "".join(f", {key}={value}" for key, value in loss.items() if key != "name")
+    return {
+        "description": f"Liver segmentation in CT: a 2D network ({network['name']}) that gives each pixel of an axial "
+        "slice its probability of liver.",
+        "warning": "Not a medical device.",
+        "input": f"image: float32 (N, 1, {size}, {size}), values -1 to 1; N slices, one or more, each on its own",
+        "output": f"probability: float32 (N, 1, {size}, {size}), 0 to 1",
+        "preprocessing": numbered(
+            "HU = RescaleSlope * stored pixel + RescaleIntercept, both from the slice's own DICOM file, rounded and "
+            f"clipped to {HU_RANGE[0]} ... {HU_RANGE[1]}; rows to the back and columns to the left of the patient, as "
+            "ImageOrientationPatient 1 0 0 0 1 0 has them: flip or transpose a slice stored otherwise.",
+            *preprocessing.in_words(),
+            "image[n, 0] = x.",
+        ),
+        "postprocessing": numbered(
+            preprocessing.back_in_words(), f"Liver is where 255 * probability > threshold = {threshold}."
+        ),
+        **{key: str(value) for key, value in segmenter.hparams["preprocessing"].items() if key != "name"},
+        "threshold": str(threshold),
+        "loss": f"{loss['name']}{options}",
+        "epoch": f"{epoch} (counted from 0)",
+        "chaos_seg_version": version("chaos_seg"),
+    }
+
+
+def numbered(*steps: str) -> str:
+    return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+
+
+def session(model: bytes | Path) -> Any:
+    """An onnxruntime session on the CPU for a model, given as file or content, with as many threads as torch has.
+
+    Raises:
+        UserError: onnx or onnxruntime is not installed.
+    """
+    _, onnxruntime = _packages()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    given = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+
+def export(checkpoint: Path, output: Path) -> None:
+    """Write the model in `checkpoint` as ONNX, once onnxruntime was seen to give the masks of torch.
+
+    Raises:
+        UserError: no checkpoint of ours, a name for the output that does not end in .onnx, or no onnx installed.
+        RuntimeError: onnxruntime gives other masks than torch; nothing is written.
+    """
+    segmenter, epoch = load_segmenter(checkpoint)
+    folders = next(parent for parent in output.parents if parent.exists())
+    if output.suffix != ".onnx" or output.is_dir() or not folders.is_dir():
+        raise UserError(f"{output}: expected a new file that ends in .onnx, in a folder; name one with --output.")
+    onnx, _ = _packages()
+    model = onnx.load_model_from_string(_graph(segmenter))
+    onnx.helper.set_model_props(model, metadata(segmenter, epoch))
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString()
+    _check_masks(content, segmenter)
+    write_bytes(output, content)
+
+
+def _packages() -> tuple[Any, Any]:
+    """The modules onnx and onnxruntime, which are optional."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"Export: expected the packages onnx and onnxruntime, but {error}; install them with "
+            "pip install -e '.[onnx]'."
+        ) from None
+    return onnx, onnxruntime
+
+
+def _graph(segmenter: Segmenter) -> bytes:
+    """The network and a sigmoid as an ONNX model without metadata."""
+    # torch's newer exporter (dynamo=True) makes the same nodes, but needs onnxscript and onnx-ir and notes in every
+    # node the paths of the source files on this machine.
+    size = segmenter.preprocessing.image_size
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "graph.onnx"
+        warnings.simplefilter("ignore")  # it is deprecated, and tells of the size that the U-Net checks in Python
+        torch.onnx.export(
+            _Probability(segmenter.net).eval(),
+            (torch.zeros(2, 1, size, size),),
+            file,
+            input_names=["image"],
+            output_names=["probability"],
+            dynamic_axes={"image": {0: "N"}, "probability": {0: "N"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        return file.read_bytes()
+
+
+def _check_masks(model: bytes, segmenter: Segmenter) -> None:
+    """Raise RuntimeError when onnxruntime and torch differ on slices of random phantoms in batches of some sizes."""
+    preprocessing = segmenter.preprocessing
+    threshold = segmenter.hparams["threshold"]
+    runtime, rng = session(model), np.random.default_rng(0)
+    expected, found = [], []
+    for count in CHECKED_BATCHES:
+        images = np.stack([preprocessing.image(hu)[None] for hu, _ in render(rng, count, preprocessing.image_size)])
+        with torch.inference_mode():
+            expected.append(segmenter(torch.from_numpy(images)).float().sigmoid().numpy())
+        found.append(runtime.run(["probability"], {"image": images})[0])
+    a, b = np.concatenate(expected), np.concatenate(found)
+    different, gap = float(np.mean((a * 255 > threshold) != (b * 255 > threshold))), float(np.abs(a - b).max())
+    if not (different <= DIFFERENT_PIXELS and gap <= PROBABILITY_GAP):  # NaN is refused too
+        raise RuntimeError(
+            f"expected the masks of torch from onnxruntime, found {different:.1e} of the pixels different (at most "
+            f"{DIFFERENT_PIXELS:g}) and probabilities {gap:.1e} apart (at most {PROBABILITY_GAP:g}); nothing written"
+        )

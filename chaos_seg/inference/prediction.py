@@ -1,0 +1,73 @@
+"""The mask of one scan, what else its slices told on their way, and what in it is suspicious."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from chaos_seg.data.appearance import Fingerprint, FingerprintCounts
+from chaos_seg.data.scan import Axial, Scan
+from chaos_seg.evaluation import masks
+from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.mask import PackedMask
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.reporting.qc_page import Pictures
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A scan's mask in its own axes, what else its slices told on their way, and seconds by part."""
+
+    mask: PackedMask
+    disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
+    fingerprint: Fingerprint
+    seconds: dict[str, float]
+
+
+def predict_scan(
+    scan: Scan, predictor: Predictor, threshold: float, largest_component: bool, fill_holes: bool
+) -> Prediction:
+    """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
+    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
+
+    def planes() -> Iterator[np.ndarray]:
+        for passes in predictor.passes(counts.watch(_timed(axial.slices(scan), seconds))):
+            if len(passes) > 1:
+                disagreements.append(disagreement(passes * 255 > threshold))
+            plane = passes.mean(axis=0) * 255 > threshold
+            yield axial.plane_back(plane) if axial.streams else plane
+
+    started = time.perf_counter()
+    mask = PackedMask(planes())
+    seconds["network"] = time.perf_counter() - started - seconds["read"]
+    if not axial.streams:
+        mask = PackedMask(axial.back(np.stack(mask)))
+    if largest_component:
+        mask = PackedMask(masks.largest_component(mask))
+    if fill_holes:
+        mask = PackedMask(masks.fill_holes(mask))
+    told = np.array(disagreements) if disagreements and axial.streams else None
+    spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
+    return Prediction(mask, told, counts.fingerprint(spacing_mm), seconds)
+
+
+def alarms_of(scan: Scan, prediction: Prediction, volume_ml: float) -> tuple[list[str], list[SliceAlarm], list[str]]:
+    """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
+
+    Each slice is read once at most.
+    """
+    pictures = Pictures(scan.hu, prediction.mask)
+    found = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
+    return found.findings, found.slices, pictures.of(found.slices)
+
+
+def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
+    while True:
+        started = time.perf_counter()
+        plane = next(slices, None)
+        seconds["read"] += time.perf_counter() - started
+        if plane is None:
+            return
+        yield plane

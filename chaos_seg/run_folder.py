@@ -1,0 +1,271 @@
+"""The folder of a run: the one place that knows the names of its files, what it was made with and whether it is done.
+
+config.yaml, split.json, manifest.json     what it was: settings, patients, versions, commit, data, seconds, status
+checkpoints/{best,last}.ckpt, tb/, metrics.csv   what training leaves: a row an epoch
+predictions/<patient>/img000.png, per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json,
+figures/                                   what scoring leaves
+"""
+
+import fcntl
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from chaos_seg.data.splits import Split
+from chaos_seg.errors import UserError
+from chaos_seg.files import read_json, write_bytes, write_json
+from chaos_seg.registry import complete_settings
+
+PACKAGES = ("chaos_seg", "torch", "lightning", "numpy", "pydicom", "albumentations", "opencv-python-headless")
+
+# Settings that no weight and no score depends on, and why.
+INCIDENTAL = {
+    "name": "where the run folder lies",
+    "ckpt_path": "a resumed run is the one that was not stopped",
+    "num_workers": "augmentation is a function of seed, epoch and slice",
+    "overlay_every_epochs": "pictures",
+    "trainer.accelerator": "the same steps on another device",
+    "data.root": "the data's hash says what it is",
+    "data.store": "as data.root",
+}
+
+
+def is_incidental(key: str) -> bool:
+    """Whether no weight and no score depends on a setting, "data.root"."""
+    return key in INCIDENTAL or key.startswith("logger.")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run by its folder, which need not exist yet."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def split_file(self) -> Path:
+        return self.path / "split.json"
+
+    @property
+    def manifest_file(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def per_slice(self) -> Path:
+        return self.path / "per_slice.csv"
+
+    @property
+    def per_patient(self) -> Path:
+        return self.path / "per_patient.csv"
+
+    @property
+    def challenge(self) -> Path:
+        return self.path / "challenge.csv"
+
+    @property
+    def calibration(self) -> Path:
+        return self.path / "calibration.csv"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    def example(self, kind: str) -> Path:
+        """The picture of its best, median or worst slice."""
+        return self.figures / f"slice_{kind}.png"
+
+    def checkpoint(self, name: str) -> Path:
+        """`best` or `last`."""
+        return self.checkpoints / f"{name}.ckpt"
+
+    @classmethod
+    def of_checkpoint(cls, path: str | Path) -> "RunFolder":
+        """The run that a checkpoint belongs to by its place."""
+        return cls(Path(path).resolve().parent.parent)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run began here; its config.yaml is written last."""
+        return self.config.is_file()
+
+    @property
+    def status(self) -> str | None:
+        """What its manifest says: running, finished or failed; None before it began."""
+        return self.manifest()["status"] if self.manifest_file.is_file() else None
+
+    def manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = read_json(self.manifest_file)
+        return manifest
+
+    def settings(self) -> dict[str, Any]:
+        """config.yaml, also of a run that was made before its settings had their present names."""
+        settings: Any = OmegaConf.to_container(OmegaConf.load(self.config), resolve=True)
+        return _renamed(settings)
+
+    def split(self) -> Split:
+        return Split(**{side: tuple(patients) for side, patients in read_json(self.split_file).items()})
+
+    def expect(self, *files: Path) -> None:
+        """Raises UserError when one of these files of the run is not there."""
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise UserError(
+                f"{self.path}: expected the folder of a run, found no {', '.join(missing)} in it; name a run."
+            )
+
+    def begin(self, settings: str, split: Split) -> None:
+        """Write what the run is made with, `settings` as YAML; from now on it can be resumed."""
+        write_json(self.split_file, asdict(split))
+        write_bytes(self.config, settings.encode())
+
+    def expect_same(self, settings: Mapping[str, Any], data_hash: str, free: frozenset[str] = frozenset()) -> None:
+        """Raise UserError unless the run was made with these settings and on this data.
+
+        Args:
+            settings: complete and flat, {"network.base": 8, ...}; incidental ones and `free` ones may differ.
+            data_hash: of store.fingerprint().
+        """
+        saved = flat(complete_settings(self.settings()))
+        for key in {**settings, **saved}:
+            other = repr(saved.get(key)) != repr(settings.get(key))  # 1 batch is not 1.0 of all
+            if other and not is_incidental(key) and key not in free:
+                raise UserError(
+                    f"{self.path}: the run was made with {key}={saved.get(key)}, this command asks for "
+                    f"{settings.get(key)}; leave that out to resume, or start a new run."
+                )
+        made_of = self.manifest().get("data", {}).get("fingerprint", "missing")
+        if made_of != data_hash:
+            raise UserError(
+                f"{self.path}: expected the data that the run began with (fingerprint {made_of[:12]}), found other "
+                f"slices or masks ({data_hash[:12]}); restore them, or start a new run."
+            )
+
+    @contextmanager
+    def recorded(self, resume: bool, cpu_threads: int) -> Iterator[Callable[..., None]]:
+        """Hold a run folder and keep its manifest: 'running' at first, 'finished' or 'failed' at the end.
+
+        A resume that is refused before it records anything leaves the manifest as it was.
+
+        Args:
+            resume: go on with the run that is in it.
+
+        Yields:
+            A function that records further facts, given as keyword arguments.
+
+        Raises:
+            UserError: another process works in the folder, or it holds a run and `resume` is false.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{self.path}: another process is training in this folder; wait for it.") from None
+            if not resume and self.exists:
+                resume_it = shlex.quote(f"ckpt_path={self.checkpoint('last')}")
+                raise UserError(
+                    f"{self.path}: expected a new folder, found a run in it; resume it with {resume_it} or choose "
+                    "another hydra.run.dir (of a sweep: hydra.sweep.dir)."
+                )
+            earlier = self.manifest() if resume and self.manifest_file.exists() else {}
+            manifest: dict[str, Any] = {
+                "status": "running",
+                "error": None,
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "resumed": earlier["resumed"] + 1 if earlier else 0,
+                "seconds": None,  # of this process; metrics.csv has those of every epoch
+                "command": sys.argv,
+                "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+                "git_commit": _git("rev-parse", "HEAD"),
+                "git_changed": bool(_git("status", "--porcelain")),
+                "cpu_threads": cpu_threads,
+            }
+
+            def record(**facts: Any) -> None:
+                manifest.update(facts)
+                write_json(self.manifest_file, manifest)
+
+            if not earlier:
+                record()
+            start = time.perf_counter()
+            try:
+                yield record
+                manifest["status"] = "finished"
+            except BaseException as error:
+                manifest["status"], manifest["error"] = "failed", f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                if not earlier or self.manifest()["resumed"] == manifest["resumed"]:
+                    record(seconds=round(time.perf_counter() - start, 1))
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they are called now; before there were slots all was the study's U-Net with Adam."""
+    if "model" not in settings:
+        return settings
+    rest = {key: value for key, value in settings.items() if key not in ("model", "transform")}
+    window, degrees = dict(settings["transform"]), settings["transform"]["rotation_deg"]
+    window.pop("rotation_deg")
+    data = {key: value for key, value in settings["data"].items() if key != "phantom"}
+    phantom, method = settings["data"]["phantom"], settings["data"]["split"]["method"]
+    split = {key: value for key, value in data["split"].items() if key != "method" and value is not None}
+    return {
+        **rest,
+        "data": {
+            **data,
+            "source": {"name": "phantom", **phantom} if phantom else {"name": "chaos"},
+            "split": {"name": method, **split},
+        },
+        "preprocessing": {"name": "window", **window},
+        "augmentation": {"rotation": {"degrees": degrees}} if degrees else {},
+        "network": {"name": "unet", **settings["model"]},
+        "optimizer": {"name": "adam"},
+        "scheduler": {"name": "constant"},
+        "logger": {"tensorboard": {}},
+    }
+
+
+def _git(*command: str) -> str | None:
+    """What git says of the checkout that this code is in; None for an installed package."""
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,127 @@
+"""The scores of a model on the patients of each side, with masks, tables and figures in a run folder."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from chaos_seg.data.store import Volume, fingerprint
+from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, as_rows, averages, challenge_averages
+from chaos_seg.evaluation.surface import monai_version
+from chaos_seg.files import write_csv, write_json
+from chaos_seg.inference.formats.png import write_png
+from chaos_seg.inference.predictor import Predictor
+from chaos_seg.reporting.comparison import run_tables
+from chaos_seg.reporting.curves import draw_curves
+from chaos_seg.reporting.overlays import draw_slice
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.scoring.scan import FAR_MM, ScoredScan, score_scan
+
+log = logging.getLogger(__name__)
+
+
+def score_run(
+    run: RunFolder,
+    predictor: Predictor,
+    checkpoint: tuple[str, int],
+    sides: Mapping[str, Sequence[Volume]],
+    output: RunFolder,
+    threshold: float,
+) -> dict[str, Any]:
+    """Score a model of a run, whose checkpoint has this file name and epoch, and write all that a reader wants to
+    `output`; returns summary.json's content.
+    """
+    scores, challenge, shown = score_sides(predictor, sides, output, threshold)
+    volumes = [volume for side in sides.values() for volume in side]
+    synthetic = any(volume.meta.synthetic for volume in volumes)
+    loss = predictor.segmenters[0].hparams["loss"]["name"]
+    title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
+    draw_curves(run.metrics, output.figures, title)
+    examples = example_slices([row for scan in shown for row in scan.slice_rows()])
+    scans = {scan.volume.patient: scan for scan in shown}
+    slices = {kind: _draw_example(kind, row, scans[row["patient"]], output, title) for kind, row in examples.items()}
+    summary = {
+        "loss": loss,
+        "checkpoint": checkpoint[0],
+        "epoch": checkpoint[1],
+        "threshold": threshold,
+        "synthetic": synthetic,
+        "data_fingerprint": fingerprint(volumes),
+        "patients": len(scores),
+        "averages": averages(scores),
+        "challenge": challenge_averages(challenge),
+        "far_mm": FAR_MM,
+        "monai": monai_version(),
+        "slices": slices,
+    }
+    write_json(output.summary, summary)
+    log.info("\n%s\n", run_tables(loss, scores, challenge, synthetic))
+    log.info("Run folder: %s", output.path)
+    return summary
+
+
+def score_sides(
+    predictor: Predictor, sides: Mapping[str, Sequence[Volume]], output: RunFolder, threshold: float
+) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan]]:
+    """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv and
+    calibration.csv into `output`.
+
+    Returns:
+        Both scores of every patient, and the scans of the side to take pictures of: test, or validation without any.
+    """
+    patients = [(volume, side) for side, volumes in sides.items() for volume in volumes]
+    synthetic = any(volume.meta.synthetic for volume, _ in patients)
+    partial = output.path / ".predictions.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    scores: list[PatientScore] = []
+    challenge: list[ChallengeScore] = []
+    slices: list[dict[str, Any]] = []
+    levels: list[dict[str, Any]] = []
+    shown: list[ScoredScan] = []
+    total = sum(volume.slices for volume, _ in patients)
+    with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
+        for volume, side in patients:
+            scan = score_scan(volume, side, predictor, threshold, bar)
+            write_png(scan.mask, partial / volume.patient)
+            scores.append(scan.score)
+            challenge += scan.challenge()
+            slices += scan.slice_rows()
+            levels += scan.level_rows()
+            shown += [scan] if side == ("test" if "test" in sides else "val") else []
+    shutil.rmtree(output.predictions, ignore_errors=True)
+    partial.rename(output.predictions)
+    write_csv(output.per_slice, slices)
+    write_csv(output.per_patient, as_rows(scores, synthetic))
+    write_csv(output.calibration, levels)
+    write_csv(output.challenge, [{**asdict(row), "synthetic": synthetic} for row in challenge])
+    return scores, challenge, shown
+
+
+def example_slices(slices: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The best, the median and the worst by Dice of the rows of per_slice.csv that have liver, if there are any.
+
+    Of several as good, that with most liver.
+    """
+    counts = np.array([[int(row[field]) for field in score.FIELDS] for row in slices]).reshape(-1, 4)
+    liver, dice = counts[:, 0] + counts[:, 2], score.dice(counts)
+    order = sorted(np.flatnonzero(liver).tolist(), key=lambda k: (dice[k], liver[k]))
+    if not order:
+        return {}
+    worst = min(order, key=lambda k: (dice[k], -liver[k]))
+    return {"best": slices[order[-1]], "median": slices[order[len(order) // 2]], "worst": slices[worst]}
+
+
+def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: RunFolder, title: str) -> dict[str, Any]:
+    """Draw figures/slice_<kind>.png; returns which slice it is."""
+    rank, volume = row["rank"], scan.volume
+    dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
+    place = f"Patient {volume.patient} ({scan.side}), slice {rank + 1} of {volume.slices}"
+    text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
+    draw_slice(volume.hu(rank), scan.true[rank], scan.mask[rank], text, output.example(kind))
+    return {"patient": volume.patient, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

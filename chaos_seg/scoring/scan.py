@@ -1,0 +1,82 @@
+"""A labelled scan beside its prediction: what is counted, slice by slice, as it is predicted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chaos_seg.data.store import Volume
+from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.calibration import LEVELS, count_levels
+from chaos_seg.evaluation.masks import far_errors
+from chaos_seg.evaluation.metrics import Case
+from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
+from chaos_seg.evaluation.surface import monai_version
+from chaos_seg.inference.mask import PackedMask
+from chaos_seg.inference.predictor import Predictor
+
+FAR_MM = 5.0  # from the true outline: further is not a matter of where exactly it was drawn
+
+
+@dataclass(frozen=True)
+class ScoredScan:
+    """A predicted scan beside its true mask."""
+
+    volume: Volume
+    side: str
+    mask: PackedMask
+    true: PackedMask
+    far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
+    levels: np.ndarray  # count_levels(), int64 (2, 256)
+    case: Case
+
+    @property
+    def score(self) -> PatientScore:
+        return patient_score(self.volume.patient, self.side, self.case)
+
+    def challenge(self) -> list[ChallengeScore]:
+        """The challenge's metrics, of the mask and of its largest component."""
+        predicted, true = np.stack(self.mask), np.stack(self.true)
+        with_monai = monai_version() is not None
+        return challenge_scores(self.volume.patient, self.side, predicted, true, self.case.spacing_mm, with_monai)
+
+    def slice_rows(self) -> list[dict[str, Any]]:
+        """Rows of per_slice.csv."""
+        return [
+            {
+                "patient": self.volume.patient,
+                "rank": rank,
+                "z_mm": self.volume.meta.z_mm[rank],
+                **dict(zip(score.FIELDS, self.case.counts[rank].tolist(), strict=True)),
+                **dict(zip(("fp_far", "fn_far"), self.far[rank].tolist(), strict=True)),
+            }
+            for rank in range(self.volume.slices)
+        ]
+
+    def level_rows(self) -> list[dict[str, Any]]:
+        """Rows of calibration.csv."""
+        other, liver = self.levels.tolist()
+        return [
+            {"patient": self.volume.patient, "level": level, "other": other[level], "liver": liver[level]}
+            for level in range(LEVELS)
+        ]
+
+
+def score_scan(volume: Volume, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
+    """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
+    mask, true_mask, counts, far = PackedMask(), PackedMask(), [], []
+    levels = np.zeros((2, LEVELS), np.int64)
+    probabilities = predictor.probabilities(volume.hu(rank) for rank in range(volume.slices))
+    for rank, probability in enumerate(probabilities):
+        predicted, true = probability * 255 > threshold, volume.mask(rank) > 0
+        counts.append(score.count(predicted, true))
+        far.append(far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM))
+        levels += count_levels(probability, true)
+        mask.append(predicted)
+        true_mask.append(true)
+        if bar is not None:
+            bar.update()
+    z_mm, *in_plane_mm = volume.meta.spacing_mm
+    spacing_mm = (z_mm or 1.0, *in_plane_mm)  # one slice: no z
+    case = Case(np.array(counts), mask, true_mask, (spacing_mm[0], spacing_mm[1], spacing_mm[2]))
+    return ScoredScan(volume, side, mask, true_mask, np.array(far), levels, case)
