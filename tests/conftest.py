@@ -1,9 +1,17 @@
-"""What the tests share: a small phantom, copies of it to damage, and configurations made as the program makes them."""
+"""What the tests share: a small phantom, copies of it to damage, configurations and processes made as the program's."""
 
+import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
@@ -56,6 +64,83 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
 
     return make
+
+
+class Running:
+    """The process of a command, as subprocess.Popen has it; it leads a process group of its own."""
+
+    def __init__(self, warm: socket.socket, command: Sequence[str], folder: Path):
+        module, *arguments = command
+        self.outputs = TemporaryFile("w+"), TemporaryFile("w+")  # noqa: SIM115 - communicate closes them
+        self.told, theirs = socket.socketpair()
+        with theirs, TemporaryFile("w+") as request:
+            json.dump([f"chaos_seg.{module}", arguments, str(folder), {**os.environ, "OMP_NUM_THREADS": "1"}], request)
+            request.seek(0)
+            files = (request, *self.outputs, theirs)
+            socket.send_fds(warm, [b"."], [file.fileno() for file in files])
+        self.pid = self._read("pid")
+        self.returncode: int | None = None
+
+    def _read(self, what: str) -> int:
+        return int(self.told.recv(20).decode().removeprefix(what))
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.told.settimeout(timeout)
+            self.returncode = self._read("exit")
+            self.told.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with suppress(BlockingIOError):
+            return self.wait(timeout=0)
+        return None
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.wait(timeout)
+        texts = []
+        for file in self.outputs:
+            with file:
+                file.seek(0)
+                texts.append(file.read())
+        return texts[0], texts[1]
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[..., Running]]:
+    """Starts [COMMAND, *ARGUMENTS] in a folder as `python -m chaos_seg.COMMAND ARGUMENTS`, its imports made before.
+
+    warm.py says how. Where the start itself is the subject, as in test_command_line.py, tests take subprocess.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            warm = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("warm.py")), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        yield partial(Running, ours)
+    assert warm.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="session")
+def finish(start: Callable[..., Running]) -> Callable[..., tuple[int, str, str]]:
+    """As `start`; returns the exit code, output and errors of the command once it ended."""
+
+    def finish(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
+        process = start(command, folder)
+        try:
+            out, err = process.communicate(timeout=400)
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.wait(), out, err
+
+    return finish
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The program as a user starts it: each test runs whole processes, from a folder that is not the repository."""
+"""The program as a user has it: each test runs whole processes, from a folder that is not the repository."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from chaos_seg.scoring.scan import score_scan
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 
 pytestmark = pytest.mark.slow
+Finish = Callable[..., tuple[int, str, str]]
 TINY = (
     *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=2"),
     *("num_workers=0", "trainer=cpu", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]"),
@@ -37,27 +39,17 @@ def is_override(argument: str) -> bool:
 def command(phantom_root: Path, tmp_path: Path) -> Callable[..., list[str]]:
     place = (f"data.root={phantom_root}", f"data.store={tmp_path / 'store'}")
     # Flags come first: Hydra takes overrides in one run only.
-    return lambda *given: [sys.executable, "-m", "chaos_seg.train", *sorted((*TINY, *place, *given), key=is_override)]
+    return lambda *given: ["train", *sorted((*TINY, *place, *given), key=is_override)]
 
 
-def start(command: list[str], folder: Path) -> subprocess.Popen:
-    environment = {k: v for k, v in os.environ.items() if k != "CHAOS_ROOT"} | {"OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)  # type: ignore[call-overload]
-
-
-def finish(command: list[str], folder: Path) -> tuple[int, str, str]:
-    process = start(command, folder)
-    try:
-        out, err = process.communicate(timeout=180)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return process.returncode, out, err
+@pytest.fixture(autouse=True)
+def _no_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHAOS_ROOT", "CHAOS_STORE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_sweep_goes_on_after_a_failed_job_and_its_runs_compare(
-    command: Callable[..., list[str]], tmp_path: Path
+    command: Callable[..., list[str]], finish: Finish, tmp_path: Path
 ) -> None:
     """One multirun over two losses and a setting that cannot work; then the table of those that did."""
     sweep = ("--multirun", "loss=dice,iou", "batch_size=4,99", "hydra.sweep.dir=sweep")
@@ -79,18 +71,19 @@ def test_sweep_goes_on_after_a_failed_job_and_its_runs_compare(
         compare(runs[:2])
 
 
-def test_killed_run_resumes_to_the_same_weights(command: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_weights(
+    command: Callable[..., list[str]], start: Callable[..., Any], finish: Finish, tmp_path: Path
+) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert finish(command("epochs=6", "loss=iou", f"hydra.run.dir={whole}"), tmp_path)[0] == 0
     process = start(command("epochs=6", "loss=iou", f"hydra.run.dir={cut}"), tmp_path)
     while process.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 2:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert process.wait() == -signal.SIGKILL
     first_command = (cut / ".hydra" / "overrides.yaml").read_text()
 
-    resume = [sys.executable, "-m", "chaos_seg.train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"]
+    resume = ["train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"]
     code, _, err = finish(resume, tmp_path)  # with the run's own settings
     assert code == 0, err
     for name in ("best", "last"):
@@ -107,8 +100,10 @@ def test_two_processes_validate_like_one(
 ) -> None:
     """7 validation slices on 2 processes are padded to 8; no slice counts twice."""
     run = tmp_path / "run"
-    code, _, err = finish(command("trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={run}"), tmp_path)
-    assert code == 0, err
+    train, *ddp = command("trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={run}")
+    options: dict[str, Any] = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "capture_output": True, "timeout": 180}
+    done = subprocess.run([sys.executable, "-m", f"chaos_seg.{train}", *ddp], cwd=tmp_path, text=True, **options)
+    assert done.returncode == 0, done.stderr
     last_epoch = read_csv(run / "metrics.csv")[-1]
     module, _ = load_segmenter(run / "checkpoints" / "last.ckpt")
     config = configure()
@@ -122,12 +117,12 @@ def test_two_processes_validate_like_one(
 
 
 def test_a_finished_run_is_scored_again_elsewhere(
-    command: Callable[..., list[str]], phantom_root: Path, tmp_path: Path
+    command: Callable[..., list[str]], finish: Finish, phantom_root: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     assert finish(command(f"hydra.run.dir={run}"), tmp_path)[0] == 0
     table = (run / "per_patient.csv").read_bytes()
-    score = [sys.executable, "-m", "chaos_seg.evaluate", "trainer=cpu"]
+    score = ["evaluate", "trainer=cpu"]
     code, out, err = finish([*score, f"run={run}"], tmp_path)
     assert code == 0 and "Patient id" in out + err and (run / "per_patient.csv").read_bytes() == table
     code, out, err = finish([*score, f"run={run}", "threshold=250", "output=strict", "checkpoint=last"], tmp_path)
@@ -157,7 +152,7 @@ def test_a_finished_run_is_scored_again_elsewhere(
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_1(
-    command: Callable[..., list[str]], tmp_path: Path, overrides: tuple[str, ...], said: str
+    command: Callable[..., list[str]], finish: Finish, tmp_path: Path, overrides: tuple[str, ...], said: str
 ) -> None:
     if overrides == ("trainer=gpu",) and torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -166,11 +161,10 @@ def test_bad_input_is_one_sentence_and_exit_code_1(
     assert not list(tmp_path.rglob("*.ckpt")) and not list(tmp_path.rglob("metrics.csv"))
 
 
-def test_the_demo_learns_the_phantom(tmp_path: Path) -> None:
+def test_the_demo_learns_the_phantom(finish: Finish, tmp_path: Path) -> None:
     """The heart of `make demo`, for one loss: volume Dice of at least 0.90 on a patient that it never saw."""
-    demo = [sys.executable, "-m", "chaos_seg.train", "experiment=demo", "loss=dice", "hydra.run.dir=run"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("CHAOS_ROOT", "CHAOS_STORE")}
-    subprocess.run(demo, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=400)
+    code, _, err = finish(["train", "experiment=demo", "loss=dice", "hydra.run.dir=run"], tmp_path)
+    assert code == 0, err
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert len(split["train"]) == 7 and len(split["test"]) == 1
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["averages"]["volume_dice"]["test"] >= 0.90

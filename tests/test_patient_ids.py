@@ -1,8 +1,6 @@
 """Ids of patients are text: what is typed on the command line, or written in a file, is what the split names."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,17 +66,9 @@ def test_a_file_has_to_have_quotes_where_yaml_reads_no_text(written: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("train",), ("study", "study=paper")])
-def test_every_command_that_trains_takes_ids_as_typed(command: tuple[str, ...], tmp_path: Path) -> None:
-    shown = [
-        sys.executable,
-        "-m",
-        f"chaos_seg.{command[0]}",
-        *command[1:],
-        "data.split.test=[1_000,007]",
-        "--cfg",
-        "job",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert OmegaConf.create(done.stdout).data.split["test"] == ["1_000", "007"]
+def test_every_command_that_trains_takes_ids_as_typed(
+    finish: Callable[..., tuple[int, str, str]], command: tuple[str, ...], tmp_path: Path
+) -> None:
+    code, out, err = finish([*command, "data.split.test=[1_000,007]", "--cfg", "job"], tmp_path)
+    assert code == 0, err
+    assert OmegaConf.create(out).data.split["test"] == ["1_000", "007"]

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
@@ -201,16 +200,19 @@ def test_set_3_is_the_same_points_in_every_format(real_root: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_the_command_as_a_user_gives_it(
-    configure: Callable[..., TrainConfig], phantom_root: Path, write_series: Write, tmp_path: Path
+    configure: Callable[..., TrainConfig],
+    finish: Callable[..., tuple[int, str, str]],
+    phantom_root: Path,
+    write_series: Write,
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("highdicom")
     train(configure("epochs=2"), tmp_path / "run")
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
 
     def predict(*overrides: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "chaos_seg.predict", f"ckpt={checkpoint}", "device=cpu", *overrides]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
-        return done.returncode, done.stdout + done.stderr
+        code, out, err = finish(["predict", f"ckpt={checkpoint}", "device=cpu", *overrides], tmp_path)
+        return code, out + err
 
     before = {path: path.stat().st_mtime_ns for path in phantom_root.rglob("*")}
     code, said = predict(f"input={phantom_root}", "output=out", "formats=[png,challenge,nifti,dicom_seg]")

@@ -4,15 +4,15 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -110,28 +110,31 @@ def test_counts_errors_and_keeps_what_is_there(
 
 @pytest.mark.slow
 def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(
-    archive: Path, phantom_root: Path, tmp_path: Path
+    start: Callable[..., Any],
+    finish: Callable[..., tuple[int, str, str]],
+    archive: Path,
+    phantom_root: Path,
+    tmp_path: Path,
 ) -> None:
     """SIGKILL when the first patient is in place, and when the first volume is decoded; then to the end, twice."""
-    command = [sys.executable, "-m", "chaos_seg.prepare", "data.root=chaos", "data.store=store", f"archive={archive}"]
+    command = ["prepare", "data.root=chaos", "data.store=store", f"archive={archive}"]
     for sign in ("chaos/Train_Sets/CT/.partial", "store/volumes"):
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = start(command, tmp_path)
         while not (tmp_path / sign).exists() and process.poll() is None:
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
     outputs = []
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout.split("Page with pictures")[0])
+        code, out, err = finish(command, tmp_path)
+        assert code == 0, err
+        outputs.append(out.split("Page with pictures")[0])
     assert outputs[0] == outputs[1] and "0 errors" in outputs[0]
     assert content(tmp_path / "chaos") == content(phantom_root)
     ct = tmp_path / "chaos" / "Train_Sets" / "CT"
     assert sorted(path.name for path in ct.iterdir()) == ["1", "2", "3", "4"]
 
     (ct / "1" / "Ground" / "liver_GT_003.png").unlink()
-    audit = [sys.executable, "-m", "chaos_seg.audit", "data.root=chaos", "data.store=store"]
-    done = subprocess.run(audit, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and "error    masks_unpaired, patient 1" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    code, out, err = finish(["audit", "data.root=chaos", "data.store=store"], tmp_path)
+    assert code == 1 and "error    masks_unpaired, patient 1" in out
+    assert "Traceback" not in out + err

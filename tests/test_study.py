@@ -4,9 +4,8 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from chaos_seg.files import read_csv
 from chaos_seg.report import write_report
 from chaos_seg.reporting.study_view import progress, study_table
 
+Finished = Callable[..., tuple[int, str]]
 TINY = (
     *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "num_workers=0"),
     *("data.source.patients=4", "data.source.slices=7", "data.source.size=32", "data.split.val_patients=1"),
@@ -27,14 +27,18 @@ TINY = (
 
 
 def command(*overrides: str) -> list[str]:
-    return [sys.executable, "-m", "chaos_seg.study", "study=demo", *TINY, *overrides]
+    return ["study", "study=demo", *TINY, *overrides]
 
 
-def finish(folder: Path, *overrides: str) -> tuple[int, str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 180, "env": environment}
-    done = subprocess.run(command(*overrides), cwd=folder, **options)
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture
+def finished(finish: Callable[..., tuple[int, str, str]], tmp_path: Path) -> Finished:
+    """Runs a study in tmp_path to its end; returns exit code and output."""
+
+    def finished(*overrides: str) -> tuple[int, str]:
+        code, out, err = finish(command(*overrides), tmp_path)
+        return code, out + err
+
+    return finished
 
 
 def manifest(run: Path) -> dict[str, Any]:
@@ -67,19 +71,19 @@ def test_progress_and_table_are_read_from_the_run_folders(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(tmp_path: Path) -> None:
+def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(
+    start: Callable[..., Any], finished: Finished, tmp_path: Path
+) -> None:
     study = tmp_path / "outputs" / "study_demo"
     last = study / "iou_seed0" / "checkpoints" / "last.ckpt"
-    process = subprocess.Popen(
-        command("epochs=40"), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = start(command("epochs=40"), tmp_path)
     while not last.exists() and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     first = manifest(study / "dice_seed0")
     assert first["status"] == "finished" and manifest(study / "iou_seed0")["status"] == "running"
-    code, said = finish(tmp_path, "epochs=40")
+    code, said = finished("epochs=40")
     assert code == 0 and "1 of 2 runs finished, about" in said and "2 of 2" not in said
     assert manifest(study / "dice_seed0") == first
     second = manifest(study / "iou_seed0")
@@ -108,16 +112,16 @@ def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(tmp_path: Path
         write_report(tmp_path, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
-    code, said = finish(tmp_path, "epochs=60")
+    code, said = finished("epochs=60")
     assert code == 1 and "the run is finished with 40 epochs, this command asks for 60" in said
-    code, said = finish(tmp_path, "epochs=40", "learning_rate=1e-3")
+    code, said = finished("epochs=40", "learning_rate=1e-3")
     assert code == 1 and "the run was made with learning_rate=0.01, this command asks for 0.001" in said
 
 
 @pytest.mark.slow
-def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
+def test_failed_run_does_not_stop_the_rest_and_is_named(finished: Finished, tmp_path: Path) -> None:
     sweep = ("+hydra.sweeper.params.threshold='300,100'", "hydra.sweep.subdir=${loss.name}_at_${threshold}")
-    code, said = finish(tmp_path, "epochs=1", *sweep)
+    code, said = finished("epochs=1", *sweep)
     assert code == 1 and "Traceback" not in said
     assert "Not finished: dice_at_300, iou_at_300; run the same command again to go on with them." in said
     assert manifest(tmp_path / "outputs" / "study_demo" / "iou_at_100")["status"] == "finished"
@@ -133,10 +137,12 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(tmp_path: Path) -> None:
         ("hydra_ray_launcher", ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")),
     ],
 )
-def test_processes_at_once_give_the_numbers_of_one(plugin: str, launcher: tuple[str, ...], tmp_path: Path) -> None:
+def test_processes_at_once_give_the_numbers_of_one(
+    finished: Finished, plugin: str, launcher: tuple[str, ...], tmp_path: Path
+) -> None:
     pytest.importorskip(f"hydra_plugins.{plugin}")
-    assert finish(tmp_path, "epochs=1", "name=serial")[0] == 0
-    code, said = finish(tmp_path, "epochs=1", "name=both", *launcher)
+    assert finished("epochs=1", "name=serial")[0] == 0
+    code, said = finished("epochs=1", "name=both", *launcher)
     assert code == 0 and "Its report: python -m chaos_seg.report outputs/both" in said, said
     assert [line.split()[1] for line in said.splitlines() if line.startswith(("dice_seed0 ", "iou_seed0 "))] == [
         "finished"

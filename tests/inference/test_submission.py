@@ -1,8 +1,6 @@
 """Masks for the challenge's test patients, from the command to the zip."""
 
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +72,10 @@ def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfi
 
 @pytest.mark.slow
 def test_a_submission_from_the_command_to_the_zip(
-    configure: Callable[..., TrainConfig], phantom_root: Path, tmp_path: Path
+    configure: Callable[..., TrainConfig],
+    finish: Callable[..., tuple[int, str, str]],
+    phantom_root: Path,
+    tmp_path: Path,
 ) -> None:
     config = configure("epochs=2")
     train(config, tmp_path / "run")
@@ -85,9 +86,9 @@ def test_a_submission_from_the_command_to_the_zip(
         shutil.copytree(source[k % len(source)] / "DICOM_anon", place)
 
     def submit(*overrides: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "chaos_seg.submit", f"run={tmp_path / 'run'}", f"root={tree}", "device=cpu"]
-        done = subprocess.run([*command, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=180)
-        return done.returncode, done.stdout + done.stderr
+        command = ["submit", f"run={tmp_path / 'run'}", f"root={tree}", "device=cpu", *overrides]
+        code, out, err = finish(command, tmp_path)
+        return code, out + err
 
     code, said = submit("output=whole", "largest_component=true")
     assert code == 0 and "Submission: whole.zip" in said, said
