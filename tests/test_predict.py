@@ -253,7 +253,7 @@ def test_the_command_as_a_user_gives_it(
     for overrides, sentence in (
         (("input=two", "output=two/out"), "expected a folder outside of the input"),
         (("input=nowhere", "output=x"), "input=nowhere: expected a folder or a file"),
-        (("input=two", "output=x", "formats=[jpeg]"), "formats=['jpeg']: expected some of"),
+        (("input=two", "output=x", "formats=[jpeg]"), "format.name=jpeg: expected one of"),
         (("input=two", "output=x", "ckpt=nothing.ckpt"), "nothing.ckpt: expected a checkpoint"),
     ):
         code, said = predict(*overrides)
