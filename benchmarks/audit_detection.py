@@ -26,7 +26,7 @@ from chaos_seg.data.alignment import align
 from chaos_seg.data.audit.masks import masks as mask_findings
 from chaos_seg.data.measures import measured
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import StoredScan, open_volumes
 from chaos_seg.parallel import in_parallel
 
 Ranks = list[int | None]  # the mask beside each slice; None is an empty one
@@ -67,7 +67,7 @@ def orders(liver: list[int], times: int, draw: random.Random) -> Iterator[tuple[
     yield "sound", "whole", range(n), ranks
 
 
-def examine(times: int, volumes: list[Volume], volume: Volume) -> list[tuple[str, str, set[str]]]:
+def examine(times: int, volumes: list[StoredScan], volume: StoredScan) -> list[tuple[str, str, set[str]]]:
     """Kind, what was done and what the masks are accused of, for every case of one scan."""
     n = volume.slices
     slices, masks = ([read(rank) for rank in range(n)] for read in (volume.hu, volume.mask))
@@ -81,7 +81,7 @@ def examine(times: int, volumes: list[Volume], volume: Volume) -> list[tuple[str
     others = [other for other in volumes if other != volume and other.meta.shape[1:] == volume.meta.shape[1:]]
     for other in draw.sample(others, min(times, len(others))):
         theirs = [other.mask(rank) if rank < other.slices else blank for rank in range(n)]
-        cases.append(("another's", f"patient {other.patient}", range(n), theirs))
+        cases.append(("another's", f"patient {other.name}", range(n), theirs))
     results = []
     for kind, what, part, shown in cases:
         # Of the scan's own measures only those of the masks' fit are asked for.
@@ -90,7 +90,7 @@ def examine(times: int, volumes: list[Volume], volume: Volume) -> list[tuple[str
         alignment = align((slices[rank] for rank in part), shown)
         measures = replace(measured(volume), alignment=alignment, liver_side=None, bone_side=None)
         found = {finding.code for finding in mask_findings(scan, measures, in_order=True)} & ACCUSING
-        results.append((kind, f"patient {volume.patient}, {what}", found))
+        results.append((kind, f"patient {volume.name}, {what}", found))
     return results
 
 
@@ -102,7 +102,7 @@ def main() -> None:
         sys.exit("Set CHAOS_REAL_ROOT to a CHAOS tree.")
     with tempfile.TemporaryDirectory() as store:
         volumes = open_volumes(Path(store), find_patients(Path(os.environ["CHAOS_REAL_ROOT"])).values())
-        task: Callable[[Volume], list[tuple[str, str, set[str]]]] = partial(examine, args.times, volumes)
+        task: Callable[[StoredScan], list[tuple[str, str, set[str]]]] = partial(examine, args.times, volumes)
         results = [case for cases_of_one in in_parallel(task, volumes, "Scans") for case in cases_of_one]
     for kind, what, found in results:
         if kind == "sound" and found:

@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from chaos_seg.data.sources.chaos import chaos
-from chaos_seg.data.store import Volume, open_patients
+from chaos_seg.data.store import StoredScan, open_patients
 from chaos_seg.files import read_json
 from chaos_seg.inference.alarms import alarms, disagreement
 from chaos_seg.inference.predictor import Predictor
@@ -63,7 +63,7 @@ def precision_first(suspicion: np.ndarray, bad: np.ndarray) -> float:
 
 
 def passes(
-    checkpoint: Path, volume: Volume, dropout_passes: int
+    checkpoint: Path, volume: StoredScan, dropout_passes: int
 ) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]]]:
     """Of each slice the masks by angle, as ANGLES has them, and the masks under dropout."""
     segmenter, _ = load_segmenter(checkpoint)
@@ -78,11 +78,11 @@ def passes(
     return by_angle, [[mask[rank] for mask in dropped] for rank in range(volume.slices)]
 
 
-def examine(run: Path, name: str, volume: Volume, dropout_passes: int) -> Case:
+def examine(run: Path, name: str, volume: StoredScan, dropout_passes: int) -> Case:
     by_angle, dropped = passes(run / "checkpoints" / f"{name}.ckpt", volume, dropout_passes)
     predicted = np.stack([masks[0] for masks in by_angle])
     if name == "best":
-        files = sorted((run / "predictions" / volume.patient).glob("img*.png"))
+        files = sorted((run / "predictions" / volume.name).glob("img*.png"))
         predicted = np.stack([np.asarray(Image.open(file)) > 0 for file in files])
     true = np.stack([volume.mask(rank) for rank in range(volume.slices)]) > 0
     total = np.count_nonzero(predicted, axis=(1, 2)) + np.count_nonzero(true, axis=(1, 2))
@@ -100,7 +100,7 @@ def examine(run: Path, name: str, volume: Volume, dropout_passes: int) -> Case:
 
     return Case(
         run=run.name,
-        patient=volume.patient,
+        patient=volume.name,
         bad=(total > 0) & (2 * both < BAD_DICE * total),
         liver=total > 0,
         suspicion={
@@ -172,7 +172,7 @@ def main() -> None:
         split = read_json(run / "split.json")
         for volume in open_patients(args.store, source, [*split["val"], *split["test"]]):
             cases.append(examine(run, args.checkpoint, volume, args.dropout_passes))
-            print(f"{run.name} {volume.patient}: {cases[-1].bad.sum()} bad slices", file=sys.stderr, flush=True)
+            print(f"{run.name} {volume.name}: {cases[-1].bad.sum()} bad slices", file=sys.stderr, flush=True)
     if not cases:
         sys.exit(f"{args.study}: expected folders of finished runs, found none.")
     report(cases, all_slices=False)

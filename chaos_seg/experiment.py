@@ -16,7 +16,7 @@ from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import Volume, fingerprint, open_patients
+from chaos_seg.data.store import StoredScan, fingerprint, open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.registry import complete_settings, network_input, weights_update
@@ -56,6 +56,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     config = completed(config)
     segmenter = segmenter_of(config)
     sides, split = open_sides(config)
+    scans = [scan for of_side in sides.values() for scan in of_side]
+    audit = refuse_errors(scans, split.sides) if config.data.audit else {}
     data = ChaosDataModule(
         sides,
         segmenter.preprocessing,
@@ -64,9 +66,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         num_workers=worker_count(config.num_workers, config.trainer.accelerator),
         seed=config.seed,
     )
-    audit = refuse_errors(data.volumes, split.sides) if config.data.audit else {}
     segmenter.training_range = training_range(sides["train"])
-    facts = DataFacts.of(str(config.data.root), data.volumes, audit if config.data.audit else "off")
+    facts = DataFacts.of(str(config.data.root), scans, audit if config.data.audit else "off")
     checkpoint = None
     if config.ckpt_path is not None:
         if run.exists:
@@ -76,12 +77,10 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     trainer = config.trainer.build(run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
-        told = {key: value for key, value in asdict(facts).items() if key != "synthetic"}
-        record(device=device, processes=trainer.world_size, seed=config.seed, data=told, synthetic=facts.synthetic)
+        record(device=device, processes=trainer.world_size, seed=config.seed, **facts.for_manifest())
         run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
-        slices = {side: len(dataset) for side, dataset in data.datasets.items()}
-        head = f"{config.loss['name']} loss: {slices['train']} training and {slices['val']} validation slices"
-        log.info("%s, %d epochs, %s, %s", head, config.epochs, device, run.path)
+        head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
+        log.info("%s validation slices, %d epochs, %s, %s", head, config.epochs, device, run.path)
         if "warning" in audit:
             log.info("The audit has %s: python -m chaos_seg.audit data.root=%s", counted(audit), config.data.root)
     fit(segmenter, data, trainer, checkpoint)
@@ -141,7 +140,7 @@ def segmenter_of(config: TrainConfig) -> Segmenter:
     )
 
 
-def open_sides(config: TrainConfig) -> tuple[dict[str, list[Volume]], Split]:
+def open_sides(config: TrainConfig) -> tuple[dict[str, list[StoredScan]], Split]:
     """The decoded patients of each side that has any; settings keep where the data really lies."""
     source = config.data.open()
     split = config.data.divided(source)
@@ -151,7 +150,9 @@ def open_sides(config: TrainConfig) -> tuple[dict[str, list[Volume]], Split]:
     return {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}, split
 
 
-def open_run(run: RunFolder, root: str | None, store: str | None) -> tuple[TrainConfig, dict[str, list[Volume]], str]:
+def open_run(
+    run: RunFolder, root: str | None, store: str | None
+) -> tuple[TrainConfig, dict[str, list[StoredScan]], str]:
     """The settings of a run and the patients of each of its sides, from another place of the data where one is given;
     and the hash of what they are now.
 

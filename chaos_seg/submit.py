@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> None:
         output.rmdir()
     partial.rename(output)
     log.info("%d patients in %s", len(volumes), output / "Task2" / "CT")
-    if lacking := completeness([volume.patient for volume in volumes]):
+    if lacking := completeness([volume.name for volume in volumes]):
         raise UserError(
             f"{output}: not packed, for {'; '.join(lacking)}. Put them below {root}/Test_Sets/CT and run again."
         )

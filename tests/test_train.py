@@ -115,17 +115,17 @@ def test_scores_are_those_of_the_predicted_masks(configure: Configure, tmp_path:
     for volume in volumes:
         counts = []
         for rank in range(7):
-            with Image.open(run / "predictions" / volume.patient / f"img{rank:03d}.png") as image:
+            with Image.open(run / "predictions" / volume.name / f"img{rank:03d}.png") as image:
                 assert image.mode == "L" and image.size == (32, 32)
                 predicted = np.asarray(image)
             assert set(np.unique(predicted)) <= {0, 255}
             counts.append(count(predicted > 0, volume.mask(rank) > 0))
-        row = table[volume.patient]
+        row = table[volume.name]
         assert [int(row[key]) for key in ("tp", "fp", "fn", "tn")] == np.sum(counts, 0).tolist()
         assert float(row["volume_dice"]) == pytest.approx(float(dice(np.sum(counts, 0))))
         assert float(row["slice_dice"]) == pytest.approx(np.nanmean(dice(np.array(counts))))
         assert int(row["both_empty"]) == np.isnan(dice(np.array(counts))).sum()
-        whole, largest = (line for line in rows(run / "challenge.csv") if line["patient"] == volume.patient)
+        whole, largest = (line for line in rows(run / "challenge.csv") if line["patient"] == volume.name)
         assert (whole["masks"], largest["masks"]) == ("as predicted", "largest component")
         assert float(whole["dice"]) == pytest.approx(float(row["volume_dice"]))
         assert 0 <= float(whole["score"]) <= 100
@@ -247,9 +247,9 @@ def test_settings_reach_the_data_and_the_network(
     for volume in volumes:
         hu = np.stack([volume.hu(rank) for rank in (0, 4)])  # every fourth of seven
         body.append(np.percentile(hu[hu > -150], (5, 50, 95), method="inverted_cdf"))
-    assert [volume.patient for volume in volumes] == ["1", "2"]
+    assert [volume.name for volume in volumes] == ["1", "2"]
     assert module.training_range == {
-        "spacing_mm": (volumes[0].meta.spacing_mm, volumes[0].meta.spacing_mm),
+        "spacing_mm": (list(volumes[0].mean_spacing_mm),) * 2,
         "body_hu": (np.min(body, axis=0).tolist(), np.max(body, axis=0).tolist()),
     }
 

@@ -1,12 +1,13 @@
 """What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.measures import FAT_HU, PADDING_HU
+from chaos_seg.data.scan import Scan
 
 HU_TOLERANCE, SPACING_TOLERANCE = 40.0, 0.2  # beyond what training saw: HU, and a share of the spacing
 MIN_COLD_SHARE = 0.01  # a CT has air or fat: fewer such pixels are MR, or a lost rescale
@@ -49,9 +50,9 @@ class Fingerprint:
         return counts.fingerprint(spacing_mm)
 
     @classmethod
-    def sampled(cls, hu: Callable[[int], np.ndarray], slices: int, spacing_mm: Sequence[float]) -> "Fingerprint":
-        """Of every EVERY-th slice of a scan, whose slices `hu` reads by their rank."""
-        return cls.of((hu(rank) for rank in range(0, slices, EVERY)), spacing_mm)
+    def sampled(cls, scan: Scan) -> "Fingerprint":
+        """Of every EVERY-th slice of a scan."""
+        return cls.of((scan.hu(rank) for rank in range(0, scan.slices, EVERY)), scan.mean_spacing_mm)
 
 
 class FingerprintCounts:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.dataset import Sample, SliceDataset
 from chaos_seg.data.preprocessing import Preprocessing
-from chaos_seg.data.store import Volume
+from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 
 
@@ -38,7 +38,7 @@ class ChaosDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        sides: Mapping[str, Sequence[Volume]],
+        sides: Mapping[str, Sequence[Scan]],
         preprocessing: Preprocessing,
         augmentation: Augmentation | None = None,
         batch_size: int = 8,
@@ -58,7 +58,7 @@ class ChaosDataModule(L.LightningDataModule):
             )
 
     @property
-    def volumes(self) -> list[Volume]:
+    def volumes(self) -> list[Scan]:
         return [volume for dataset in self.datasets.values() for volume in dataset.volumes]
 
     def train_dataloader(self) -> DataLoader[Sample]:

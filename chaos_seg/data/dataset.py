@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.preprocessing import Preprocessing
-from chaos_seg.data.store import Volume
+from chaos_seg.data.scan import Scan
 
 
 class Sample(TypedDict):
@@ -27,7 +27,7 @@ class SliceDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        volumes: Sequence[Volume],
+        volumes: Sequence[Scan],
         preprocessing: Preprocessing,
         augmentation: Augmentation | None = None,
         seed: int = 0,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from chaos_seg.data.alignment import Alignment, Misfit, align
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 from chaos_seg.files import read_json, write_json
 
 VERSION = 4  # raise when the measures change
@@ -35,7 +35,7 @@ class Measures:
     alignment: Alignment | None  # None without masks
 
 
-def measured(volume: Volume) -> Measures:
+def measured(volume: StoredScan) -> Measures:
     """The measures of a volume, from the store when they are there."""
     path = volume.folder / "audit.json"
     try:
@@ -62,7 +62,7 @@ def _number(kept: float | None) -> float:
     return float("nan") if kept is None else kept  # JSON has no NaN
 
 
-def _measure(volume: Volume) -> Measures:
+def _measure(volume: StoredScan) -> Measures:
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold, bright = [], [], 0, []
@@ -89,7 +89,7 @@ def _measure(volume: Volume) -> Measures:
         version=VERSION,
         pixels=pixels,
         order_ratio=_order_ratio(small, [not digest for digest in pixels]),
-        cold_share=cold / int(np.prod(volume.meta.shape)),
+        cold_share=cold / int(np.prod(volume.shape)),
         bright_rim=round(float(np.mean(bright)), 3),
         liver_side=liver_side,
         bone_side=bone_side,

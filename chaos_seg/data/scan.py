@@ -13,12 +13,13 @@ TILT_MM = 0.1  # from the straight line of a tilted gantry
 UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """A CT volume whose slices are read one by one; millimetres in DICOM patient coordinates (LPS).
 
     `origin_mm` (slices, 3) is the centre of each slice's first pixel; `row_mm` and `column_mm` (3,) are the steps to
-    the next row and to the next column.
+    the next row and to the next column. A scan that is trained on or scored has masks too, and then `name` is its
+    patient's.
     """
 
     name: str
@@ -33,14 +34,26 @@ class Scan:
     thickness_mm: float = 1.0  # of a single slice, which has no distance to another
     instances: tuple[str, ...] = ()  # of DICOM slices: their SOPInstanceUIDs, which may be empty or repeat
     nifti_header: Any = None  # of a NIfTI: its masks are placed by the same header
+    read_mask: Callable[[int], np.ndarray] | None = None
+    liver_pixels: tuple[int, ...] | None = None  # of each slice's mask; None without masks
+    content: str = ""  # a hash of all slices and masks, where it is known
 
     @property
     def is_dicom(self) -> bool:
         return self.nifti_header is None
 
+    @property
+    def slices(self) -> int:
+        return self.shape[0]
+
     def hu(self, rank: int) -> np.ndarray:
         """Slice `rank` as int16 HU (rows, columns)."""
         return self.read(rank)
+
+    def mask(self, rank: int) -> np.ndarray:
+        """The true mask of slice `rank`, uint8 {0, 1} (rows, columns), of a scan that has one."""
+        assert self.read_mask is not None
+        return self.read_mask(rank)
 
     @property
     def normal(self) -> np.ndarray:
@@ -68,6 +81,15 @@ class Scan:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Between slices, rows and columns."""
         return self.step_mm, float(np.linalg.norm(self.row_mm)), float(np.linalg.norm(self.column_mm))
+
+    @property
+    def mean_spacing_mm(self) -> tuple[float, float, float]:
+        """Between slices, rows and columns; slices from the first to the last, as in the official evaluation. Of one
+        slice 0.
+        """
+        z_mm = self.z_mm
+        step = abs(float(z_mm[-1] - z_mm[0])) / (len(z_mm) - 1) if len(z_mm) > 1 else 0.0
+        return step, *self.spacing_mm[1:]
 
     def volume_ml(self, liver_pixels: np.ndarray) -> float:
         """Volume of a mask with so many pixels in each slice (slices,).

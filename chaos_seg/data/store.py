@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader, slice_normal
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.sources import Patient, SliceFiles, Source, labelled_patients
 from chaos_seg.errors import UserError, raise_faults
 from chaos_seg.files import atomic_file, locked, read_json, write_json
@@ -50,51 +51,62 @@ class Meta:
     mask_encodings: list[str] | None  # the distinct ones, such as "1-bit 0/1"
 
 
-@dataclass(frozen=True)
-class Volume:
+@dataclass(frozen=True, eq=False)
+class StoredScan(Scan):
     """A decoded patient in the store. Small: it carries no pixels, so workers get it for nothing."""
 
-    patient: str
-    folder: Path
-    meta: Meta
+    folder: Path = field(kw_only=True)
+    meta: Meta = field(kw_only=True)  # what the audit asks for beside the geometry
 
-    @property
-    def slices(self) -> int:
-        return self.meta.shape[0]
-
-    def hu(self, rank: int) -> np.ndarray:
-        """Slice `rank` as int16 HU (rows, columns), read from disk."""
-        return self._read("hu.npy", "<i2", rank)
-
-    def mask(self, rank: int) -> np.ndarray:
-        """Mask of slice `rank` as uint8 {0, 1} (rows, columns), read from disk."""
-        return self._read("mask.npy", "|u1", rank)
+    @classmethod
+    def of(cls, patient: str, folder: Path, meta: Meta) -> "StoredScan":
+        headers = _headers(folder)
+        row, column = np.array(meta.orientation[3:]), np.array(meta.orientation[:3])
+        labelled = meta.liver_pixels is not None
+        return cls(
+            name=patient,
+            files=(),
+            shape=meta.shape,
+            origin_mm=np.array([header.position_mm for header in headers]),
+            row_mm=row * meta.spacing_mm[1],
+            column_mm=column * meta.spacing_mm[2],
+            read=partial(_read_plane, folder / "hu.npy", "<i2", meta.shape[1:]),
+            synthetic=meta.synthetic,
+            read_mask=partial(_read_plane, folder / "mask.npy", "|u1", meta.shape[1:]) if labelled else None,
+            liver_pixels=tuple(meta.liver_pixels) if meta.liver_pixels is not None else None,
+            content=meta.key,
+            folder=folder,
+            meta=meta,
+        )
 
     def headers(self) -> list[SliceHeader]:
         """What the files said of each slice."""
-        listed: list[dict[str, Any]] = read_json(self.folder / "slices.json")
-        return [SliceHeader(**{key: _as_tuple(value) for key, value in one.items()}) for one in listed]
+        return _headers(self.folder)
 
-    def _read(self, name: str, dtype: str, rank: int) -> np.ndarray:
-        # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
-        pixels = np.empty(self.meta.shape[1:], dtype)
-        file = os.open(f"{self.folder}/{name}", os.O_RDONLY)
-        try:
-            count = os.preadv(file, [pixels.data], HEADER_BYTES + rank * pixels.nbytes)
-        finally:
-            os.close(file)
-        if count != pixels.nbytes:
-            raise OSError(
-                errno.EIO, "the stored volume ends early; remove it and it is decoded again", str(self.folder)
-            )
-        return pixels
+
+def _headers(folder: Path) -> list[SliceHeader]:
+    listed: list[dict[str, Any]] = read_json(folder / "slices.json")
+    return [SliceHeader(**{key: _as_tuple(value) for key, value in one.items()}) for one in listed]
+
+
+def _read_plane(path: Path, dtype: str, shape: tuple[int, int], rank: int) -> np.ndarray:
+    # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
+    pixels = np.empty(shape, dtype)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        count = os.preadv(file, [pixels.data], HEADER_BYTES + rank * pixels.nbytes)
+    finally:
+        os.close(file)
+    if count != pixels.nbytes:
+        raise OSError(errno.EIO, "the stored volume ends early; remove it and it is decoded again", str(path.parent))
+    return pixels
 
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
 
 
-def open_patients(store: Path, source: Source, patients: Sequence[str]) -> list[Volume]:
+def open_patients(store: Path, source: Source, patients: Sequence[str]) -> list[StoredScan]:
     """The volumes of `patients` of the source, all of which must have masks.
 
     Raises:
@@ -103,7 +115,7 @@ def open_patients(store: Path, source: Source, patients: Sequence[str]) -> list[
     return open_volumes(store, *labelled_patients(source, patients))
 
 
-def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserError] = ()) -> list[Volume]:
+def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserError] = ()) -> list[StoredScan]:
     """The volumes of `folders`, which have no fault.
 
     Raises:
@@ -114,7 +126,7 @@ def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserE
     return volumes
 
 
-def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[Volume], dict[str, list[UserError]]]:
+def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[StoredScan], dict[str, list[UserError]]]:
     """The volumes of `folders`, decoding in parallel those that the store does not hold, and the faults by patient."""
     folders = list(folders)
     known = {folder.patient: _lookup(store, folder) for folder in folders}
@@ -128,13 +140,13 @@ def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[Volume], dict[
     return [volume for folder in folders if (volume := known[folder.patient]) is not None], faults
 
 
-def fingerprint(volumes: Iterable[Volume]) -> str:
+def fingerprint(scans: Iterable[Scan]) -> str:
     """One hash for the content of several patients, whatever their order."""
-    lines = sorted(f"{volume.patient} {volume.meta.key}" for volume in volumes)
+    lines = sorted(f"{scan.name} {scan.content}" for scan in scans)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _lookup(store: Path, folder: Patient) -> Volume | None:
+def _lookup(store: Path, folder: Patient) -> StoredScan | None:
     """The volume of a folder that is as it was when it was decoded, without opening any of its files."""
     try:
         seen = read_json(_seen_file(store, folder))
@@ -145,7 +157,7 @@ def _lookup(store: Path, folder: Patient) -> Volume | None:
         return None
 
 
-def _load(store: Path, patient: str, key: str) -> Volume:
+def _load(store: Path, patient: str, key: str) -> StoredScan:
     """Raises OSError, ValueError, KeyError or TypeError when the volume is not there or not whole."""
     place = store / "volumes" / key
     meta = read_json(place / "meta.json")
@@ -156,7 +168,8 @@ def _load(store: Path, patient: str, key: str) -> Volume:
     whole = all((place / name).stat().st_size == size for name, size in sizes.items())
     if not whole or not (place / "slices.json").stat().st_size:
         raise ValueError(f"{place} is damaged")
-    return Volume(patient, place, Meta(**{**meta, "shape": tuple(meta["shape"])}))
+    meta |= {key: tuple(meta[key]) for key in ("shape", "spacing_mm")}
+    return StoredScan.of(patient, place, Meta(**meta))
 
 
 def _seen_file(store: Path, folder: Patient) -> Path:
@@ -174,7 +187,7 @@ def _listing(folder: Patient) -> str:
     return digest.hexdigest()
 
 
-def _build(store: Path, folder: Patient) -> tuple[Volume | None, list[UserError]]:
+def _build(store: Path, folder: Patient) -> tuple[StoredScan | None, list[UserError]]:
     """Decode one patient; the volume, or the faults that forbid it."""
     seen = _seen_file(store, folder)
     unfinished = store / "volumes" / f".{seen.stem}.partial"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from chaos_seg.data.store import Volume
+from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.files import atomic_file
@@ -71,9 +71,7 @@ def pack(submission: Path, archive: Path) -> None:
             target.write(path, path.relative_to(submission))
 
 
-def predict_test_set(
-    volumes: Sequence[Volume], predictor: Predictor, threshold: float, largest: bool, to: Path
-) -> None:
+def predict_test_set(volumes: Sequence[Scan], predictor: Predictor, threshold: float, largest: bool, to: Path) -> None:
     """Predict each patient into its folder below `to`, of its mask the largest component alone on demand.
 
     Raises:
@@ -84,11 +82,9 @@ def predict_test_set(
         mask = np.stack(predictor.mask((volume.hu(rank) for rank in range(volume.slices)), threshold))
         if largest:
             mask = np.stack([*largest_component(mask)])
-        folder = results_folder(to, volume.patient)
+        folder = results_folder(to, volume.name)
         write_png(mask, folder)
         wrong += faults(folder, mask)
-        log.info(
-            "patient %s: %d masks, %s", volume.patient, len(mask), "liver in none" if not mask.any() else "read back"
-        )
+        log.info("patient %s: %d masks, %s", volume.name, len(mask), "liver in none" if not mask.any() else "read back")
     if wrong:
         raise UserError(f"{len(wrong)} masks are not as they were written:", faults=wrong)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from chaos_seg.data.audit import Finding
 from chaos_seg.data.measures import HISTOGRAM_HU, Measures
 from chaos_seg.data.preprocessing import window
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 from chaos_seg.reporting.curves import STYLE
 from chaos_seg.reporting.overlays import LEVEL_HU, WIDTH_HU, body_box
 from chaos_seg.reporting.page import embedded, render
@@ -24,7 +24,7 @@ def audit_page(
     result: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     findings: Sequence[Finding],
-    volumes: Sequence[Volume],
+    volumes: Sequence[StoredScan],
     measures: Mapping[str, Measures],
 ) -> str:
     """The page, of what chaos_seg.audit.audit_tree gathers."""
@@ -32,7 +32,7 @@ def audit_page(
     for finding in findings:
         patients_of.setdefault((finding.level, finding.code), []).extend(finding.patients)
     findings_of = {
-        volume.patient: [finding for finding in findings if volume.patient in finding.patients] for volume in volumes
+        volume.name: [finding for finding in findings if volume.name in finding.patients] for volume in volumes
     }
     return render(
         "audit.html",
@@ -42,7 +42,7 @@ def audit_page(
         patients_of=patients_of,
         findings_of=findings_of,
         level_of={patient: _worst(found) for patient, found in findings_of.items()},
-        pictures={volume.patient: embedded(patient_figure(volume, measures[volume.patient])) for volume in volumes},
+        pictures={volume.name: embedded(patient_figure(volume, measures[volume.name])) for volume in volumes},
     )
 
 
@@ -51,7 +51,7 @@ def _worst(findings: Sequence[Finding]) -> str:
     return next((level for level in ("error", "warning") if level in levels), "sound")
 
 
-def patient_figure(volume: Volume, measures: Measures) -> Figure:
+def patient_figure(volume: StoredScan, measures: Measures) -> Figure:
     """Three slices with the mask's outline, HU under and outside the mask, and the liver's area along z."""
     liver = np.array(volume.meta.liver_pixels if volume.meta.liver_pixels is not None else [])
     extent = np.flatnonzero(liver) if liver.any() else np.arange(volume.slices)
@@ -96,7 +96,7 @@ def _draw_histogram(axes: Axes, measures: Measures) -> None:
         axes.text(0.5, 0.5, "no pixel in this range", transform=axes.transAxes, ha="center", va="center", fontsize=9)
 
 
-def _draw_area(axes: Axes, volume: Volume, liver: np.ndarray, ranks: Sequence[int]) -> None:
+def _draw_area(axes: Axes, volume: StoredScan, liver: np.ndarray, ranks: Sequence[int]) -> None:
     if len(liver):
         _, y, x = volume.meta.spacing_mm
         axes.fill_between(np.arange(1, len(liver) + 1), liver * y * x / 100, color=LIVER, step="mid", linewidth=0)

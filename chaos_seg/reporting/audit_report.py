@@ -33,7 +33,7 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
         log.info("Patients are not looked up in the split: %s", error)
         sides = {}
     measures, findings = audit(volumes, sides, faults)
-    rows = [facts(volume, measures[volume.patient]) for volume in volumes]
+    rows = [facts(volume, measures[volume.name]) for volume in volumes]
     counts = Counter(finding.level for finding in findings)
     result = {
         "root": str(source.root.resolve()),
@@ -41,7 +41,7 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
         "patients": len(source.patients),
         "not_decoded": list(faults),
         "slices": sum(volume.slices for volume in volumes),
-        "synthetic": any(volume.meta.synthetic for volume in volumes),
+        "synthetic": any(volume.synthetic for volume in volumes),
         "counts": {level: counts[level] for level in LEVELS},
     }
     told = {"findings": [asdict(finding) for finding in findings], "facts": rows}

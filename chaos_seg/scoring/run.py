@@ -10,7 +10,8 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from chaos_seg.data.store import Volume, fingerprint
+from chaos_seg.data.scan import Scan
+from chaos_seg.data.store import fingerprint
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, as_rows, averages, challenge_averages
 from chaos_seg.evaluation.surface import monai_version
@@ -30,7 +31,7 @@ def score_run(
     run: RunFolder,
     predictor: Predictor,
     checkpoint: tuple[str, int],
-    sides: Mapping[str, Sequence[Volume]],
+    sides: Mapping[str, Sequence[Scan]],
     output: RunFolder,
     threshold: float,
 ) -> dict[str, Any]:
@@ -39,12 +40,12 @@ def score_run(
     """
     scores, challenge, shown = score_sides(predictor, sides, output, threshold)
     volumes = [volume for side in sides.values() for volume in side]
-    synthetic = any(volume.meta.synthetic for volume in volumes)
+    synthetic = any(volume.synthetic for volume in volumes)
     loss = predictor.segmenters[0].hparams["loss"]["name"]
     title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
     draw_curves(run.metrics, output.figures, title)
     examples = example_slices([row for scan in shown for row in scan.slice_rows()])
-    scans = {scan.volume.patient: scan for scan in shown}
+    scans = {scan.volume.name: scan for scan in shown}
     slices = {kind: _draw_example(kind, row, scans[row["patient"]], output, title) for kind, row in examples.items()}
     summary = {
         "loss": loss,
@@ -67,7 +68,7 @@ def score_run(
 
 
 def score_sides(
-    predictor: Predictor, sides: Mapping[str, Sequence[Volume]], output: RunFolder, threshold: float
+    predictor: Predictor, sides: Mapping[str, Sequence[Scan]], output: RunFolder, threshold: float
 ) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan]]:
     """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv and
     calibration.csv into `output`.
@@ -76,7 +77,7 @@ def score_sides(
         Both scores of every patient, and the scans of the side to take pictures of: test, or validation without any.
     """
     patients = [(volume, side) for side, volumes in sides.items() for volume in volumes]
-    synthetic = any(volume.meta.synthetic for volume, _ in patients)
+    synthetic = any(volume.synthetic for volume, _ in patients)
     partial = output.path / ".predictions.partial"
     shutil.rmtree(partial, ignore_errors=True)
     scores: list[PatientScore] = []
@@ -88,7 +89,7 @@ def score_sides(
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
         for volume, side in patients:
             scan = score_scan(volume, side, predictor, threshold, bar)
-            write_png(scan.mask, partial / volume.patient)
+            write_png(scan.mask, partial / volume.name)
             scores.append(scan.score)
             challenge += scan.challenge()
             slices += scan.slice_rows()
@@ -121,7 +122,7 @@ def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: R
     """Draw figures/slice_<kind>.png; returns which slice it is."""
     rank, volume = row["rank"], scan.volume
     dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
-    place = f"Patient {volume.patient} ({scan.side}), slice {rank + 1} of {volume.slices}"
+    place = f"Patient {volume.name} ({scan.side}), slice {rank + 1} of {volume.slices}"
     text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
     draw_slice(volume.hu(rank), scan.true[rank], scan.mask[rank], text, output.example(kind))
-    return {"patient": volume.patient, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}
+    return {"patient": volume.name, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

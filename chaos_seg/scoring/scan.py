@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.store import Volume
+from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, count_levels
 from chaos_seg.evaluation.masks import far_errors
@@ -22,7 +22,7 @@ FAR_MM = 5.0  # from the true outline: further is not a matter of where exactly 
 class ScoredScan:
     """A predicted scan beside its true mask."""
 
-    volume: Volume
+    volume: Scan
     side: str
     mask: PackedMask
     true: PackedMask
@@ -32,21 +32,21 @@ class ScoredScan:
 
     @property
     def score(self) -> PatientScore:
-        return patient_score(self.volume.patient, self.side, self.case)
+        return patient_score(self.volume.name, self.side, self.case)
 
     def challenge(self) -> list[ChallengeScore]:
         """The challenge's metrics, of the mask and of its largest component."""
         predicted, true = np.stack(self.mask), np.stack(self.true)
         with_monai = monai_version() is not None
-        return challenge_scores(self.volume.patient, self.side, predicted, true, self.case.spacing_mm, with_monai)
+        return challenge_scores(self.volume.name, self.side, predicted, true, self.case.spacing_mm, with_monai)
 
     def slice_rows(self) -> list[dict[str, Any]]:
         """Rows of per_slice.csv."""
         return [
             {
-                "patient": self.volume.patient,
+                "patient": self.volume.name,
                 "rank": rank,
-                "z_mm": self.volume.meta.z_mm[rank],
+                "z_mm": float(self.volume.z_mm[rank]),
                 **dict(zip(score.FIELDS, self.case.counts[rank].tolist(), strict=True)),
                 **dict(zip(("fp_far", "fn_far"), self.far[rank].tolist(), strict=True)),
             }
@@ -57,12 +57,12 @@ class ScoredScan:
         """Rows of calibration.csv."""
         other, liver = self.levels.tolist()
         return [
-            {"patient": self.volume.patient, "level": level, "other": other[level], "liver": liver[level]}
+            {"patient": self.volume.name, "level": level, "other": other[level], "liver": liver[level]}
             for level in range(LEVELS)
         ]
 
 
-def score_scan(volume: Volume, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
+def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
     mask, true_mask, counts, far = PackedMask(), PackedMask(), [], []
     levels = np.zeros((2, LEVELS), np.int64)
@@ -70,13 +70,13 @@ def score_scan(volume: Volume, side: str, predictor: Predictor, threshold: float
     for rank, probability in enumerate(probabilities):
         predicted, true = probability * 255 > threshold, volume.mask(rank) > 0
         counts.append(score.count(predicted, true))
-        far.append(far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM))
+        far.append(far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM))
         levels += count_levels(probability, true)
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:
             bar.update()
-    z_mm, *in_plane_mm = volume.meta.spacing_mm
+    z_mm, *in_plane_mm = volume.mean_spacing_mm
     spacing_mm = (z_mm or 1.0, *in_plane_mm)  # one slice: no z
     case = Case(np.array(counts), mask, true_mask, (spacing_mm[0], spacing_mm[1], spacing_mm[2]))
     return ScoredScan(volume, side, mask, true_mask, np.array(far), levels, case)

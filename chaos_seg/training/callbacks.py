@@ -43,12 +43,12 @@ class ValidationOverlays(L.Callback):
         writers = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         dataset: Any = trainer.val_dataloaders and trainer.val_dataloaders.dataset
         for volume in dataset.volumes[:4] if writers else []:
-            rank = volume.meta.liver_pixels.index(max(volume.meta.liver_pixels))
+            rank = volume.liver_pixels.index(max(volume.liver_pixels))
             hu, true = volume.hu(rank), volume.mask(rank) > 0
             image = torch.from_numpy(pl_module.preprocessing.image(hu))[None, None]
             with torch.no_grad():
                 probability = pl_module(image.to(pl_module.device))[0, 0].float().sigmoid().cpu().numpy()
             predicted = pl_module.preprocessing.back(probability, hu.shape) * 255 > pl_module.threshold
-            tag = f"validation{' (synthetic)' if volume.meta.synthetic else ''}/patient {volume.patient}"
+            tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
                 writer.add_image(tag, overlay(hu, true, predicted), trainer.current_epoch, dataformats="HWC")

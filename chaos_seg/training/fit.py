@@ -12,7 +12,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.datamodule import ChaosDataModule
-from chaos_seg.data.store import Volume, fingerprint
+from chaos_seg.data.scan import Scan
+from chaos_seg.data.store import fingerprint
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
 from chaos_seg.registry import LOGGERS, build_all
@@ -25,9 +26,9 @@ from chaos_seg.training.segmenter import Segmenter
 log = logging.getLogger(__name__)
 
 
-def training_range(volumes: Sequence[Volume]) -> dict[str, Any]:
+def training_range(volumes: Sequence[Scan]) -> dict[str, Any]:
     """What the training scans look like, for a model to say how another scan differs; plain values."""
-    seen = [Fingerprint.sampled(volume.hu, volume.slices, volume.meta.spacing_mm) for volume in volumes]
+    seen = [Fingerprint.sampled(volume) for volume in volumes]
     return asdict(TrainingRange.of(seen))
 
 
@@ -103,9 +104,13 @@ class DataFacts:
     synthetic: bool
 
     @classmethod
-    def of(cls, root: str, volumes: Sequence[Volume], audit: Mapping[str, int] | str) -> "DataFacts":
-        synthetic = any(volume.meta.synthetic for volume in volumes)
+    def of(cls, root: str, volumes: Sequence[Scan], audit: Mapping[str, int] | str) -> "DataFacts":
+        synthetic = any(volume.synthetic for volume in volumes)
         return cls(root, fingerprint(volumes), len(volumes), audit, synthetic)
+
+    def for_manifest(self) -> dict[str, Any]:
+        data = {key: value for key, value in asdict(self).items() if key != "synthetic"}
+        return {"data": data, "synthetic": self.synthetic}
 
 
 def device_name(device: torch.device) -> str:

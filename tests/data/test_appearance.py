@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from chaos_seg.data.appearance import EVERY, Fingerprint, FingerprintCounts, TrainingRange, unlike_training
+from chaos_seg.data.scan import Scan
 
 SPACING_MM = (6.0, 2.5, 2.5)
 SLICES = 30
@@ -17,12 +19,18 @@ def hu(rank: int) -> np.ndarray:
     return (np.where(liver, 100, -100) + noise).astype(np.int16)
 
 
+def scan_of(read: Callable[[int], np.ndarray], slices: int, spacing_mm: tuple[float, ...]) -> Scan:
+    z, y, x = spacing_mm
+    origin = np.array([[0, 0, -z * rank] for rank in range(slices)])
+    return Scan("a", (), (slices, 20, 20), origin, np.array([0, y, 0]), np.array([x, 0, 0]), read)
+
+
 def test_counted_on_the_way_to_the_network_it_is_the_same() -> None:
     counts, passed = FingerprintCounts(), []
     for plane in counts.watch(hu(rank) + np.int16(100 * (rank % EVERY)) for rank in range(SLICES)):
         passed.append(plane)
     assert len(passed) == SLICES and np.array_equal(passed[5], hu(5) + 100 * (5 % EVERY))
-    assert counts.fingerprint(SPACING_MM) == Fingerprint.sampled(hu, SLICES, SPACING_MM)
+    assert counts.fingerprint(SPACING_MM) == Fingerprint.sampled(scan_of(hu, SLICES, SPACING_MM))
 
 
 def test_input_unlike_the_training_data() -> None:
@@ -89,7 +97,7 @@ def test_a_fingerprint_is_that_of_every_fourth_slice() -> None:
     """Percentiles of what is denser than fat, and the share of what is colder; padding is neither."""
     generator, read = np.random.default_rng(0), []
     slices = [generator.choice([-2048, -1000, -120, 0, 50, 100, 400], (20, 20)).astype(np.int16) for _ in range(11)]
-    scan = Fingerprint.sampled(lambda rank: read.append(rank) or slices[rank], 11, (6.0, 2.5, 2.5))
+    scan = Fingerprint.sampled(scan_of(lambda rank: read.append(rank) or slices[rank], 11, (6.0, 2.5, 2.5)))
     hu = np.stack(slices[::4])
     assert read == [0, 4, 8] and scan.spacing_mm == (6.0, 2.5, 2.5)
     assert scan.body_hu == tuple(np.percentile(hu[hu > -150], (5, 50, 95), method="inverted_cdf"))

@@ -15,7 +15,7 @@ from chaos_seg.data.alignment import MIRRORED, align
 from chaos_seg.data.audit import Finding, audit, facts, refuse_errors
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.sources.phantom import Phantom, render, write_phantom
-from chaos_seg.data.store import decode
+from chaos_seg.data.store import StoredScan, decode
 from chaos_seg.errors import UserError
 
 Files = list[Path]
@@ -477,7 +477,8 @@ def test_errors_stop_training_unless_told_otherwise(tree: Path, tmp_path: Path) 
 def test_second_audit_reads_no_pixel(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volumes, _ = decode(tmp_path, find_patients(sound).values())
     first = audit(volumes, {})
-    monkeypatch.setattr("chaos_seg.data.store.Volume._read", lambda *a: pytest.fail("read a slice"))
+    for kind in ("hu", "mask"):
+        monkeypatch.setattr(StoredScan, kind, lambda *a: pytest.fail("read a slice"))
     assert audit(volumes, {}) == first
     (volumes[0].folder / "audit.json").write_text("{")  # damaged: measured again
     monkeypatch.undo()
@@ -558,7 +559,7 @@ def faulty_orders(n: int, liver: list[int], times: int) -> Iterator[tuple[str, l
 def test_real_scans_are_sound_and_wrong_orders_found(real_root: Path, tmp_path: Path) -> None:
     volumes, faults = decode(tmp_path, find_patients(real_root).values())
     assert [f for f in audit(volumes, {}, faults)[1] if f.level == "error"] == []
-    volume = next(v for v in volumes if v.patient == "3")
+    volume = next(v for v in volumes if v.name == "3")
     slices, masks = ([read(k) for k in range(78)] for read in (volume.hu, volume.mask))
     blank = np.zeros_like(masks[0])
     for kind, order in faulty_orders(78, [k for k in range(78) if masks[k].any()], 2):

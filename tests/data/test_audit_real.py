@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,33 +12,27 @@ import pytest
 from chaos_seg.data.audit import audit
 from chaos_seg.data.dicom import SliceHeader, slice_normal
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import StoredScan, open_volumes
 from chaos_seg.parallel import in_parallel
 
 Masks = list[np.ndarray]
 
 
-@dataclass(frozen=True)
-class Altered(Volume):
-    """A stored volume with other masks and headers; its slices are read by `order`."""
+@dataclass(frozen=True, eq=False)
+class Altered(StoredScan):
+    """A stored volume with other masks and headers; its slices are read by an order."""
 
-    stored: Volume
-    order: list[int]
-    masks: Masks
-    listed: list[SliceHeader]
-
-    def hu(self, rank: int) -> np.ndarray:
-        return self.stored.hu(self.order[rank])
-
-    def mask(self, rank: int) -> np.ndarray:
-        return self.masks[rank]
+    listed: list[SliceHeader] = field(kw_only=True)
 
     def headers(self) -> list[SliceHeader]:
         return self.listed
 
 
 def codes(
-    volume: Volume, masks: Masks | None = None, headers: list[SliceHeader] | None = None, order: list[int] | None = None
+    volume: StoredScan,
+    masks: Masks | None = None,
+    headers: list[SliceHeader] | None = None,
+    order: list[int] | None = None,
 ) -> set[str]:
     """Codes of the errors and warnings of a volume with these masks, headers or order of slices."""
     n, as_measured = volume.slices, masks is None and order is None
@@ -56,7 +50,9 @@ def codes(
     )
     with tempfile.TemporaryDirectory() as empty:
         folder = volume.folder if as_measured else Path(empty)
-        altered = Altered(volume.patient, folder, meta, volume, order, masks, headers)
+        read, liver = (lambda rank: volume.hu(order[rank])), tuple(meta.liver_pixels)
+        changed = {"folder": folder, "meta": meta, "read": read, "read_mask": masks.__getitem__, "liver_pixels": liver}
+        altered = Altered(**{**vars(volume), **changed}, listed=headers)
         return {finding.code for finding in audit([altered], {})[1] if finding.level != "note"}
 
 
@@ -65,7 +61,7 @@ def shifted(masks: Masks, by: int) -> Masks:
     return blank + masks[:-by] if by > 0 else masks[-by:] + blank
 
 
-def faulty_masks(volume: Volume, other: Volume) -> dict[str, tuple[Masks, set[str]]]:
+def faulty_masks(volume: StoredScan, other: StoredScan) -> dict[str, tuple[Masks, set[str]]]:
     """What was done: the masks, and the codes that say so."""
     masks = [volume.mask(k) for k in range(volume.slices)]
     blank = np.zeros_like(masks[0])
@@ -91,7 +87,7 @@ def moved(header: SliceHeader, *mm: float) -> SliceHeader:
     return replace(header, position_mm=(float(x), float(y), float(z)))
 
 
-def faulty_headers(volume: Volume) -> dict[str, tuple[list[SliceHeader], set[str]]]:
+def faulty_headers(volume: StoredScan) -> dict[str, tuple[list[SliceHeader], set[str]]]:
     headers = volume.headers()
     n, half = len(headers), len(headers) // 2
     first = headers[0].position_mm[2]
@@ -118,10 +114,10 @@ def faulty_headers(volume: Volume) -> dict[str, tuple[list[SliceHeader], set[str
     }
 
 
-def wrongly_named(volumes: list[Volume], volume: Volume) -> list[str]:
+def wrongly_named(volumes: list[StoredScan], volume: StoredScan) -> list[str]:
     """The faults of one scan that other codes name than those that should, and sound parts that are accused."""
     sound = codes(volume)
-    wrong = [f"{volume.patient}, sound: {sound}"] if not sound <= {"liver_cut_off", "identity"} else []
+    wrong = [f"{volume.name}, sound: {sound}"] if not sound <= {"liver_cut_off", "identity"} else []
     k = volume.slices // 2
     exchanged = [*range(k), k + 1, k, *range(k + 2, volume.slices)]
     other = volumes[(volumes.index(volume) + 1) % len(volumes)]
@@ -134,7 +130,7 @@ def wrongly_named(volumes: list[Volume], volume: Volume) -> list[str]:
         # A mask doubled in thin slices moves the others too little to be told; wrong masks end elsewhere.
         missing = expected - found - ({"masks_shifted"} if what == "masks one doubled" else set())
         if missing or found - expected - sound - {"liver_cut_off"}:
-            wrong.append(f"{volume.patient}, {what}: {found}")
+            wrong.append(f"{volume.name}, {what}: {found}")
     return wrong
 
 

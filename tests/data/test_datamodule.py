@@ -69,7 +69,7 @@ def test_distributed_samplers_share_the_epoch(phantom_root: Path, tmp_path: Path
 
 def test_sides_hold_their_patients_and_are_not_augmented(phantom_root: Path, tmp_path: Path) -> None:
     module = datamodule(phantom_root, tmp_path)
-    assert {side: [v.patient for v in d.volumes] for side, d in module.datasets.items()} == {
+    assert {side: [v.name for v in d.volumes] for side, d in module.datasets.items()} == {
         "train": ["1", "3"],
         "val": ["2"],
         "test": ["4"],

@@ -9,22 +9,22 @@ from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.preprocessing import Window, resize_image, resize_mask, window
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import StoredScan, open_volumes
 
 RANK = 3  # of a slice with liver
 
 
 @pytest.fixture
-def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
+def volumes(phantom_root: Path, tmp_path: Path) -> list[StoredScan]:
     return open_volumes(tmp_path, list(find_patients(phantom_root).values())[:2])
 
 
-def dataset(volumes: Sequence[Volume], size: int = 32, rotation_deg: float = 20, seed: int = 5) -> SliceDataset:
+def dataset(volumes: Sequence[StoredScan], size: int = 32, rotation_deg: float = 20, seed: int = 5) -> SliceDataset:
     rotation = {"rotation": {"degrees": rotation_deg}} if rotation_deg else {}
     return SliceDataset(volumes, Window(size, 40.0, 400.0), Augmentation(rotation), seed)
 
 
-def test_slices_stand_patient_after_patient_at_the_networks_size(volumes: list[Volume]) -> None:
+def test_slices_stand_patient_after_patient_at_the_networks_size(volumes: list[StoredScan]) -> None:
     slices = dataset(volumes, size=16)
     assert len(slices) == 14
     for index in (0, RANK, 7 + RANK, 13):
@@ -35,7 +35,7 @@ def test_slices_stand_patient_after_patient_at_the_networks_size(volumes: list[V
         assert np.array_equal(sample["mask"][0].numpy(), resize_mask(volume.mask(rank), (16, 16)))
 
 
-def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes: list[Volume]) -> None:
+def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes: list[StoredScan]) -> None:
     """The second patient's slice: its index is not its rank."""
     index = 7 + RANK
     sample = dataset(volumes)[4, index]
@@ -47,12 +47,12 @@ def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes:
 
 
 @pytest.mark.parametrize(("epoch", "seed"), [(1, 5), (0, 6)])
-def test_another_epoch_or_seed_turns_otherwise(volumes: list[Volume], epoch: int, seed: int) -> None:
+def test_another_epoch_or_seed_turns_otherwise(volumes: list[StoredScan], epoch: int, seed: int) -> None:
     first, other = dataset(volumes)[0, RANK], dataset(volumes, seed=seed)[epoch, RANK]
     assert not torch.equal(first["image"], other["image"]) and first["index"] == other["index"] == RANK
 
 
-def test_without_an_epoch_or_without_rotation_nothing_turns(volumes: list[Volume]) -> None:
+def test_without_an_epoch_or_without_rotation_nothing_turns(volumes: list[StoredScan]) -> None:
     as_it_is = dataset(volumes)[RANK]
     for sample in (dataset(volumes, rotation_deg=0)[4, RANK], dataset(volumes)[RANK]):
         assert torch.equal(sample["image"], as_it_is["image"]) and torch.equal(sample["mask"], as_it_is["mask"])

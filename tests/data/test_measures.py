@@ -7,23 +7,23 @@ import pytest
 from chaos_seg.data.alignment import Alignment, Misfit
 from chaos_seg.data.measures import VERSION, measured
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import StoredScan, open_volumes
 from chaos_seg.files import write_json
 
 
 @pytest.fixture
-def volume(phantom_root: Path, tmp_path: Path) -> Volume:
+def volume(phantom_root: Path, tmp_path: Path) -> StoredScan:
     """Outside of the scanner's circle it has -1200 HU."""
     return open_volumes(tmp_path, [find_patients(phantom_root)["2"]])[0]
 
 
-def test_padding_is_not_cold(volume: Volume) -> None:
+def test_padding_is_not_cold(volume: StoredScan) -> None:
     hu = np.stack([volume.hu(rank) for rank in range(7)])
     assert (hu == -1200).any()
     assert measured(volume).cold_share == ((hu < -150) & (hu > -1200)).mean()
 
 
-def test_what_was_measured_is_read_back_whole(volume: Volume) -> None:
+def test_what_was_measured_is_read_back_whole(volume: StoredScan) -> None:
     alignment = Alignment([1.5, 2.0], [Misfit(3, 5, "shifted", -2, 1.3)], [4], [99.5, 20.0], {2: 0.25, 6: 0.5})
     kept = replace(measured(volume), cold_share=0.125, alignment=alignment)
     write_json(volume.folder / "audit.json", asdict(kept))
@@ -31,7 +31,7 @@ def test_what_was_measured_is_read_back_whole(volume: Volume) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"version": VERSION - 1, "cold_share": 0.125}, {"unknown": 1}])
-def test_an_older_or_a_damaged_note_is_measured_again(volume: Volume, changed: dict[str, float]) -> None:
+def test_an_older_or_a_damaged_note_is_measured_again(volume: StoredScan, changed: dict[str, float]) -> None:
     first = measured(volume)
     write_json(volume.folder / "audit.json", {**asdict(first), **changed})
     assert measured(volume) == first == measured(volume)

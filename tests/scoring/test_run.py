@@ -11,7 +11,7 @@ from PIL import Image
 from chaos_seg.data.preprocessing import resize_image
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
-from chaos_seg.data.store import Volume, fingerprint, open_volumes
+from chaos_seg.data.store import StoredScan, fingerprint, open_volumes
 from chaos_seg.evaluation.calibration import count_levels
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
@@ -25,7 +25,7 @@ from chaos_seg.training.segmenter import Segmenter
 
 
 @pytest.fixture
-def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
+def volumes(phantom_root: Path, tmp_path: Path) -> list[StoredScan]:
     return open_volumes(tmp_path / "store", list(find_patients(phantom_root).values())[:2])
 
 
@@ -48,20 +48,20 @@ class Given(Segmenter):
         return torch.logit(given.double()).float()[:, None] if given.max() < 1 else (given[:, None] - 0.5) * 1e3
 
 
-def scan_of(volume: Volume, threshold: float, probabilities: Iterable[np.ndarray], size: int = 32) -> ScoredScan:
+def scan_of(volume: StoredScan, threshold: float, probabilities: Iterable[np.ndarray], size: int = 32) -> ScoredScan:
     model = Given(size, iter(probabilities))
     return score_scan(volume, "val", Predictor([model], torch.device("cpu")), threshold)
 
 
-def test_liver_is_above_the_threshold_not_at_it(volumes: list[Volume]) -> None:
+def test_liver_is_above_the_threshold_not_at_it(volumes: list[StoredScan]) -> None:
     probability = np.full((7, 32, 32), 0.5, np.float32)
     probability[2, 3, 4:6] = 0.5001, 0.75
     mask = scan_of(volumes[1], 127.5, probability).mask
     assert np.argwhere(np.stack(mask)).tolist() == [[2, 3, 4], [2, 3, 5]]
 
 
-def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volume]) -> None:
-    volume = replace(volumes[1], meta=replace(volumes[1].meta, spacing_mm=(30.0, 1.0, 2.0)))
+def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[StoredScan]) -> None:
+    volume = replace(volumes[1], row_mm=np.array([0, 1.0, 0]), column_mm=np.array([2.0, 0, 0]))
     probability = np.random.default_rng(0).uniform(0.01, 0.99, (7, 16, 16)).astype(np.float32)
     scan = scan_of(volume, 60, probability, size=16)
     rank, true = 3, volume.mask(3) > 0
@@ -71,8 +71,8 @@ def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volum
     assert not np.array_equal(predicted, first_cut)
     assert np.array_equal(scan.mask[rank], predicted) and np.array_equal(scan.true[rank], true)
     assert scan.case.counts[rank].tolist() == count(predicted, true).tolist()
-    assert tuple(scan.far[rank]) == far_errors(predicted, true, volume.meta.spacing_mm[1:], FAR_MM) != (0, 0)
-    assert scan.levels.sum() == 7 * 32 * 32 and scan.levels[1].sum() == sum(volume.meta.liver_pixels or [])
+    assert tuple(scan.far[rank]) == far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM) != (0, 0)
+    assert scan.levels.sum() == 7 * 32 * 32 and scan.levels[1].sum() == sum(volume.liver_pixels or [])
     masks, levels = [volume.mask(k) > 0 for k in range(7)], np.zeros((2, 256), int)
     for plane, mask in zip(probability, masks, strict=True):
         again = torch.logit(torch.from_numpy(plane).double()).float().sigmoid().numpy()
@@ -81,11 +81,11 @@ def test_probabilities_are_resized_before_they_become_a_mask(volumes: list[Volum
 
 
 @pytest.fixture
-def scored(tmp_path: Path) -> Callable[[dict[str, list[Volume]], Callable[[int], np.ndarray]], Path]:
+def scored(tmp_path: Path) -> Callable[[dict[str, list[StoredScan]], Callable[[int], np.ndarray]], Path]:
     """Scores a model whose mask of each slice, by its index, is given; returns the folder of the tables."""
 
-    def score(sides: dict[str, list[Volume]], mask: Callable[[int], np.ndarray]) -> Path:
-        size = sides["val"][0].meta.shape[1]
+    def score(sides: dict[str, list[StoredScan]], mask: Callable[[int], np.ndarray]) -> Path:
+        size = sides["val"][0].shape[1]
         slices = sum(volume.slices for volumes in sides.values() for volume in volumes)
         model = Given(size, (mask(index) for index in range(slices)))
         model.threshold = 100.0
@@ -95,7 +95,7 @@ def scored(tmp_path: Path) -> Callable[[dict[str, list[Volume]], Callable[[int],
     return score
 
 
-def test_tables_are_those_of_whole_patients_in_mm(volumes: list[Volume], scored: Callable[..., Path]) -> None:
+def test_tables_are_those_of_whole_patients_in_mm(volumes: list[StoredScan], scored: Callable[..., Path]) -> None:
     """The masks lie one slice too far down: 34 mm of the phantom."""
     sides = {"train": [volumes[1]], "val": [volumes[0]]}
     order = [volumes[1], volumes[0]]
@@ -105,27 +105,27 @@ def test_tables_are_those_of_whole_patients_in_mm(volumes: list[Volume], scored:
     for place, volume in enumerate(order):
         true = np.stack([volume.mask(rank) for rank in range(7)])
         predicted = np.concatenate([true[:1], true[:-1]])
-        expected = chaos_scores(predicted, true, volume.meta.spacing_mm)
+        expected = chaos_scores(predicted, true, volume.mean_spacing_mm)
         whole = next(
             row
             for row in read_csv(folder / "challenge.csv")
-            if row["patient"] == volume.patient and row["masks"][:2] == "as"
+            if row["patient"] == volume.name and row["masks"][:2] == "as"
         )
         assert [float(whole[key]) for key in ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score")] == [
             *(expected.dice, expected.ravd_percent, expected.assd_mm, expected.mssd_mm, expected.score)
         ]
         assert expected.mssd_mm > 30 and whole["side"] == ("train", "val")[place]
         for rank, row in enumerate(per_slice[7 * place : 7 * place + 7]):
-            assert (row["patient"], int(row["rank"])) == (volume.patient, rank)
-            assert float(row["z_mm"]) == volume.meta.z_mm[rank]
+            assert (row["patient"], int(row["rank"])) == (volume.name, rank)
+            assert float(row["z_mm"]) == volume.z_mm[rank]
             counts = count(predicted[rank] > 0, true[rank] > 0).tolist()
             assert [int(row[key]) for key in ("tp", "fp", "fn", "tn")] == counts
-            far = far_errors(predicted[rank] > 0, true[rank] > 0, volume.meta.spacing_mm[1:], FAR_MM)
+            far = far_errors(predicted[rank] > 0, true[rank] > 0, volume.mean_spacing_mm[1:], FAR_MM)
             assert (int(row["fp_far"]), int(row["fn_far"])) == far
 
 
 def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
-    volumes: list[Volume], tmp_path: Path
+    volumes: list[StoredScan], tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {
         "network": {"name": "unet", "base": 2, "depth": 1, "dropout": 0.0},
@@ -174,6 +174,6 @@ def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> No
 def test_one_slice_has_no_z_and_is_scored_all_the_same(scored: Callable[..., Path], tmp_path: Path) -> None:
     root = write_phantom(tmp_path, Phantom(patients=1, slices=1, size=32, seed=3))
     (volume,) = open_volumes(tmp_path / "store", find_patients(root).values())
-    assert volume.meta.spacing_mm[0] == 0 and volume.mask(0).any()
+    assert volume.mean_spacing_mm[0] == 0 and volume.mask(0).any()
     folder = scored({"val": [volume]}, lambda index: volume.mask(0))
     assert [row["score"] for row in read_csv(folder / "challenge.csv")] == ["100.0", "100.0"]

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from chaos_seg.data.dataset import SliceDataset
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import Volume, open_volumes
+from chaos_seg.data.store import StoredScan, open_volumes
 from chaos_seg.files import read_csv
 from chaos_seg.training import callbacks
 from chaos_seg.training.callbacks import ValidationOverlays
@@ -55,12 +55,12 @@ Draw = Callable[..., list[tuple[str, int]]]
 
 
 @pytest.fixture
-def volumes(phantom_root: Path, tmp_path: Path) -> list[Volume]:
+def volumes(phantom_root: Path, tmp_path: Path) -> list[StoredScan]:
     return open_volumes(tmp_path, find_patients(phantom_root).values())
 
 
 @pytest.fixture
-def draw(volumes: list[Volume]) -> Draw:
+def draw(volumes: list[StoredScan]) -> Draw:
     module = LeftHalf(
         {"name": "unet", "base": 2, "depth": 1},
         {"name": "dice"},
@@ -93,7 +93,7 @@ def test_validation_is_drawn_every_so_many_epochs_and_in_the_last(draw: Draw) ->
 
 
 def test_the_slice_with_most_liver_is_drawn_in_hu_with_both_masks(
-    draw: Draw, volumes: list[Volume], monkeypatch: pytest.MonkeyPatch
+    draw: Draw, volumes: list[StoredScan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures: list[tuple[np.ndarray, ...]] = []
     monkeypatch.setattr(callbacks, "overlay", lambda *arrays: pictures.append(arrays))

@@ -16,7 +16,7 @@ from chaos_seg.data.audit.origin import origin
 from chaos_seg.data.audit.pixels import pixels
 from chaos_seg.data.dicom import SliceHeader
 from chaos_seg.data.measures import Measures, measured
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 from chaos_seg.errors import UserError
 from chaos_seg.parallel import in_parallel
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def audit(
-    volumes: Sequence[Volume], sides: Mapping[str, str], faults: Mapping[str, Sequence[UserError]] | None = None
+    volumes: Sequence[StoredScan], sides: Mapping[str, str], faults: Mapping[str, Sequence[UserError]] | None = None
 ) -> tuple[dict[str, Measures], list[Finding]]:
     """Measure what is new and name what is wrong.
 
@@ -48,16 +48,16 @@ def audit(
     Returns:
         Measures by patient, and all findings: errors first, then by patient.
     """
-    measures = dict(zip((v.patient for v in volumes), in_parallel(measured, volumes, "Auditing patients"), strict=True))
+    measures = dict(zip((v.name for v in volumes), in_parallel(measured, volumes, "Auditing patients"), strict=True))
     findings = [finding for patient, listed in (faults or {}).items() for finding in _of_faults(patient, listed)]
-    headers = {volume.patient: volume.headers() for volume in volumes}
+    headers = {volume.name: volume.headers() for volume in volumes}
     for volume in volumes:
-        findings += _of_one(volume, headers[volume.patient], measures[volume.patient])
+        findings += _of_one(volume, headers[volume.name], measures[volume.name])
     findings += leaks(headers, measures, sides)
     return measures, sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def refuse_errors(volumes: Sequence[Volume], sides: Mapping[str, str]) -> dict[str, int]:
+def refuse_errors(volumes: Sequence[StoredScan], sides: Mapping[str, str]) -> dict[str, int]:
     """Stop before training on data with errors; returns how many warnings and notes there are.
 
     Raises:
@@ -89,7 +89,7 @@ def _of_faults(patient: str, faults: Sequence[UserError]) -> Iterator[Finding]:
         yield Finding("error", code, (patient,), f"{alike[0]}{more}")
 
 
-def _of_one(volume: Volume, headers: list[SliceHeader], measures: Measures) -> list[Finding]:
+def _of_one(volume: StoredScan, headers: list[SliceHeader], measures: Measures) -> list[Finding]:
     findings = [*origin(volume, headers, measures), *geometry(volume, headers)]
     in_order = all(finding.code != "slice_out_of_order" for finding in findings)
     return [*findings, *pixels(volume, headers, measures, in_order), *masks(volume, measures, in_order)]

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.data.measures import Measures
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 
 
-def facts(volume: Volume, measures: Measures) -> dict[str, Any]:
+def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
     """A patient's row of the table, the page and audit.json."""
     meta, headers = volume.meta, volume.headers()
     steps = np.abs(np.diff(meta.z_mm))
     liver = meta.liver_pixels
     mean, std = (measures.alignment.liver_hu if measures.alignment else None) or (None, None)
     return {
-        "patient": volume.patient,
+        "patient": volume.name,
         "slices": volume.slices,
         "rows": meta.shape[1],
         "columns": meta.shape[2],
@@ -38,7 +38,7 @@ def facts(volume: Volume, measures: Measures) -> dict[str, Any]:
     }
 
 
-def liver_ml(volume: Volume, step_mm: float | None = None) -> float | None:
+def liver_ml(volume: StoredScan, step_mm: float | None = None) -> float | None:
     """Volume of the mask in ml, with another step between slices when one is given; None without masks."""
     if volume.meta.liver_pixels is None:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from chaos_seg.data.audit.facts import liver_ml
 from chaos_seg.data.audit.findings import Finding, named_slices, row
 from chaos_seg.data.dicom import SliceHeader
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 
 STEP_DEVIATION = (0.05, 0.1)  # of a z step: relative, plus mm for positions that were rounded
 MISSING_STEP, DOUBLED_STEP = 1.5, 0.5  # of the median step
@@ -17,9 +17,9 @@ MIN_TILT_DEGREES = 1.0
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # rows to the patient's left, columns to the back, as in all of CHAOS
 
 
-def geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[Finding]:
+def geometry(volume: StoredScan, headers: list[SliceHeader]) -> Iterator[Finding]:
     """Findings on how the slices of one patient lie in space."""
-    patient, n = (volume.patient,), len(headers)
+    patient, n = (volume.name,), len(headers)
     length = abs(volume.meta.z_mm[-1] - volume.meta.z_mm[0])
     stacked = n > 1 and length / (n - 1) >= 0.01
     tilt = _tilt_degrees(volume, headers) if stacked else 0.0
@@ -47,8 +47,8 @@ def geometry(volume: Volume, headers: list[SliceHeader]) -> Iterator[Finding]:
         )
 
 
-def _orientation(volume: Volume, headers: list[SliceHeader], tilted: bool) -> Iterator[Finding]:
-    patient, n, found = (volume.patient,), len(headers), volume.meta.orientation
+def _orientation(volume: StoredScan, headers: list[SliceHeader], tilted: bool) -> Iterator[Finding]:
+    patient, n, found = (volume.name,), len(headers), volume.meta.orientation
     usual = np.median([header.orientation for header in headers], axis=0)
     turned = [k for k, header in enumerate(headers) if np.abs(header.orientation - usual).max() > 0.01]
     if turned:
@@ -72,7 +72,7 @@ def _orientation(volume: Volume, headers: list[SliceHeader], tilted: bool) -> It
         yield Finding("warning", "oblique", patient, f"slices are oblique ({row(found)}); CHAOS has axial ones.")
 
 
-def _steps(volume: Volume) -> Iterator[Finding]:
+def _steps(volume: StoredScan) -> Iterator[Finding]:
     """What is uneven along z."""
     n, steps = volume.slices, np.diff(volume.meta.z_mm)
     typical = float(np.median(steps))
@@ -101,15 +101,15 @@ def _steps(volume: Volume) -> Iterator[Finding]:
         yield Finding(
             "error",
             kind,
-            (volume.patient,),
+            (volume.name,),
             f"expected steps of {typical:.2f} mm along z, found {steps[places[0]]:.2f} mm {_from_to(places, n)}; "
             f"{said[kind]}.",
         )
 
 
-def _sideways(volume: Volume, headers: list[SliceHeader], tilt: float) -> Iterator[Finding]:
+def _sideways(volume: StoredScan, headers: list[SliceHeader], tilt: float) -> Iterator[Finding]:
     """Positions that move within the plane: all the way along z, or at once."""
-    patient, n = (volume.patient,), volume.slices
+    patient, n = (volume.name,), volume.slices
     if tilt >= MIN_TILT_DEGREES:
         yield Finding(
             "warning",
@@ -140,12 +140,12 @@ def _places(headers: list[SliceHeader]) -> tuple[np.ndarray, np.ndarray]:
     return first, first + along_row * half[:, :1] + along_column * half[:, 1:]
 
 
-def _in_plane(volume: Volume, places: np.ndarray) -> np.ndarray:
+def _in_plane(volume: StoredScan, places: np.ndarray) -> np.ndarray:
     """`places` by the directions of a row and of a column, mm, (slices, 2)."""
     return places @ np.reshape(volume.meta.orientation, (2, 3)).T
 
 
-def _slope(volume: Volume, places: np.ndarray) -> np.ndarray:
+def _slope(volume: StoredScan, places: np.ndarray) -> np.ndarray:
     """How far `places` move in the plane for each mm along z, (2,): the mean over all steps but those that jump."""
     along, within = np.diff(volume.meta.z_mm), np.diff(_in_plane(volume, places), axis=0)
     moving = np.abs(along) > 0.01
@@ -155,20 +155,20 @@ def _slope(volume: Volume, places: np.ndarray) -> np.ndarray:
     return np.asarray(within[straight].sum(axis=0) / along[straight].sum() if straight.any() else usual)
 
 
-def _off_line(volume: Volume, places: np.ndarray) -> np.ndarray:
+def _off_line(volume: StoredScan, places: np.ndarray) -> np.ndarray:
     """How far each step leaves the line along which most of them go, mm, (slices - 1,)."""
     straight = _in_plane(volume, places) - np.outer(volume.meta.z_mm, _slope(volume, places))
     return np.hypot(*np.diff(straight, axis=0).T)
 
 
-def _tilt_degrees(volume: Volume, headers: list[SliceHeader]) -> float:
+def _tilt_degrees(volume: StoredScan, headers: list[SliceHeader]) -> float:
     """Between the line along which the slices are stacked and their normal."""
     return float(np.degrees(np.arctan(np.hypot(*_slope(volume, _places(headers)[0])))))
 
 
-def _claims(volume: Volume, headers: list[SliceHeader]) -> Iterator[Finding]:
+def _claims(volume: StoredScan, headers: list[SliceHeader]) -> Iterator[Finding]:
     """Whether the tags agree with the positions."""
-    patient, n = (volume.patient,), len(headers)
+    patient, n = (volume.name,), len(headers)
     mean = volume.meta.spacing_mm[0]
     ends = (headers[0].position_mm, headers[-1].position_mm)
     aslant = float(np.linalg.norm(np.subtract(*ends))) / (n - 1)  # of a tilted gantry the tags may tell the table's way
@@ -211,6 +211,6 @@ def _from_to(places: list[int], n: int) -> str:
     return f"from slice {places[0] + 1} to {places[0] + 2} of {n}{more}"
 
 
-def _ml(volume: Volume, step_mm: float) -> str:
+def _ml(volume: StoredScan, step_mm: float) -> str:
     millilitres = liver_ml(volume, step_mm)
     return "no mask" if millilitres is None else f"{millilitres:.0f} ml"

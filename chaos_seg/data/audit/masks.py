@@ -8,7 +8,7 @@ from chaos_seg.data.alignment import MAX_SHIFT, MIRRORED, Alignment, Misfit
 from chaos_seg.data.audit.facts import liver_ml
 from chaos_seg.data.audit.findings import Finding, named_slices, row
 from chaos_seg.data.measures import Measures
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 
 # What is plausible. CHAOS: 1.4 l in SET 3, 60 to above 210 HU; other public sets: 0.9 to 2.7 l, 50 to 141 HU.
 LIVER_ML = (300, 4500)
@@ -18,9 +18,9 @@ LIVER_GOES_ON = 0.6  # share of an empty slice; at most 0.57 where a liver ends,
 WRONG_SIDE = 0.05  # of the body's width
 
 
-def masks(volume: Volume, measures: Measures, in_order: bool) -> Iterator[Finding]:
+def masks(volume: StoredScan, measures: Measures, in_order: bool) -> Iterator[Finding]:
     """Findings on the masks of one patient, if any; `in_order` says that the positions follow each other."""
-    patient, n = (volume.patient,), volume.slices
+    patient, n = (volume.name,), volume.slices
     if volume.meta.liver_pixels is None:
         return
     alignment = measures.alignment
@@ -77,9 +77,9 @@ def _misfit(misfit: Misfit, patient: tuple[str], n: int) -> tuple[str, tuple[str
     return code, patient, f"{masks} {text}"
 
 
-def _gaps(volume: Volume, alignment: Alignment, look_beyond: bool) -> Iterator[Finding]:
+def _gaps(volume: StoredScan, alignment: Alignment, look_beyond: bool) -> Iterator[Finding]:
     """Masks that are there twice or lost."""
-    patient, n, liver = (volume.patient,), volume.slices, volume.meta.liver_pixels or []
+    patient, n, liver = (volume.name,), volume.slices, volume.meta.liver_pixels or []
     if alignment.doubled:
         yield Finding(
             "warning",
@@ -105,8 +105,8 @@ def _gaps(volume: Volume, alignment: Alignment, look_beyond: bool) -> Iterator[F
             )
 
 
-def _volume(volume: Volume) -> Iterator[Finding]:
-    patient, n, liver = (volume.patient,), volume.slices, volume.meta.liver_pixels or []
+def _volume(volume: StoredScan) -> Iterator[Finding]:
+    patient, n, liver = (volume.name,), volume.slices, volume.meta.liver_pixels or []
     cut = [end for end, rank in (("first", 0), ("last", n - 1)) if liver[rank]]
     millilitres = liver_ml(volume) or 0.0
     if volume.meta.spacing_mm[0] > 0.01 and (millilitres > LIVER_ML[1] or (millilitres < LIVER_ML[0] and not cut)):

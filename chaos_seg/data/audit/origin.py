@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from chaos_seg.data.audit.findings import Finding, named_slices
 from chaos_seg.data.dicom import SliceHeader
 from chaos_seg.data.measures import Measures
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 
 _SHARED = (  # from the largest; what differs further down only because it differs above is no finding of its own
     ("error", "mixed_patients", "PatientID", "person", "two patients lie in one folder: keep the one of the masks"),
@@ -22,9 +22,9 @@ _SHARED = (  # from the largest; what differs further down only because it diffe
 )
 
 
-def origin(volume: Volume, headers: list[SliceHeader], measures: Measures) -> Iterator[Finding]:
+def origin(volume: StoredScan, headers: list[SliceHeader], measures: Measures) -> Iterator[Finding]:
     """Findings on the UIDs of one patient's slices, and on what could identify the person."""
-    patient, n = (volume.patient,), len(headers)
+    patient, n = (volume.name,), len(headers)
     above: list[tuple[str, ...]] = [()] * n
     for level, code, tag, field, remedy in _SHARED:
         values = [getattr(header, field) for header in headers]

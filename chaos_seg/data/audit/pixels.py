@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from chaos_seg.data.audit.findings import Finding, named_slices
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader
 from chaos_seg.data.measures import BONE_HU, FAT_HU, Measures
-from chaos_seg.data.store import Volume
+from chaos_seg.data.store import StoredScan
 
 MIN_COLD_SHARE = 0.01  # of pixels of air or fat
 MAX_ORDERED_MM = 12  # between slices, for their order to show in their pixels
@@ -14,10 +14,10 @@ ORDER_RATIO = 1.15  # at most 0.7 (real) and 0.97 (phantom) in sound scans, from
 BRIGHT_RIM = 0.3  # share of a picture's outermost pixels; at most 0.003 in sound scans, 0.9 and more with padding
 
 
-def pixels(volume: Volume, headers: list[SliceHeader], measures: Measures, in_order: bool) -> Iterator[Finding]:
+def pixels(volume: StoredScan, headers: list[SliceHeader], measures: Measures, in_order: bool) -> Iterator[Finding]:
     """Findings on the HU of one patient; `in_order` says that the positions follow each other."""
     yield from _hounsfield(volume, headers, measures)
-    patient, n = (volume.patient,), len(headers)
+    patient, n = (volume.name,), len(headers)
     ranks = defaultdict(list)
     for rank, digest in enumerate(measures.pixels):
         ranks[digest].append(rank)
@@ -42,8 +42,8 @@ def pixels(volume: Volume, headers: list[SliceHeader], measures: Measures, in_or
         )
 
 
-def _hounsfield(volume: Volume, headers: list[SliceHeader], measures: Measures) -> Iterator[Finding]:
-    patient, n = (volume.patient,), len(headers)
+def _hounsfield(volume: StoredScan, headers: list[SliceHeader], measures: Measures) -> Iterator[Finding]:
+    patient, n = (volume.name,), len(headers)
     rescales = Counter((header.slope, header.intercept) for header in headers)
     if len(rescales) > 1:
         usual = rescales.most_common(1)[0][0]
