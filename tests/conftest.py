@@ -1,5 +1,6 @@
 """What the tests share: a small phantom, copies of it to damage, configurations and processes made as the program's."""
 
+import gc
 import json
 import os
 import shutil
@@ -64,6 +65,11 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
             return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
 
     return make
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what is imported by then stays: neither this process nor those that it forks look through it again
 
 
 class Running:

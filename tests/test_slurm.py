@@ -45,12 +45,16 @@ def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
 
 
 @pytest.mark.slow
-def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(phantom_root: Path, tmp_path: Path) -> None:
+def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
+    finish: Callable[..., tuple[int, str, str]], phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called = tmp_path / "bin" / "scontrol"
     called.parent.mkdir()
     called.write_text(f"#!/bin/sh\necho $@ > {tmp_path / 'requeued'}\n")
     called.chmod(0o755)
-    environment = {**os.environ, **JOB, "OMP_NUM_THREADS": "1", "PATH": f"{called.parent}:{os.environ['PATH']}"}
+    environment = {**JOB, "OMP_NUM_THREADS": "1", "PATH": f"{called.parent}:{os.environ['PATH']}"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     tiny = (
         *(
             "image_size=32",
@@ -65,19 +69,15 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(phantom_
         *(f"data.root={phantom_root}", f"data.store={tmp_path / 'store'}"),
     )
 
-    def start(*overrides: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "chaos_seg.train", *overrides]
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)  # type: ignore[call-overload]
-
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    job = start(*tiny, f"hydra.run.dir={cut}")
+    command = [sys.executable, "-m", "chaos_seg.train", *tiny, f"hydra.run.dir={cut}"]
+    job = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 3:
         time.sleep(0.01)
     job.send_signal(signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
     assert job.wait(timeout=120) == -signal.SIGUSR1
     assert not list(tmp_path.rglob("hpc_ckpt*")) and not (tmp_path / "requeued").exists()
-    assert start(f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}").wait(timeout=180) == 0
-    assert start(*tiny, f"hydra.run.dir={whole}").wait(timeout=180) == 0
+    assert finish(["train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"], tmp_path)[0] == 0
+    assert finish(["train", *tiny, f"hydra.run.dir={whole}"], tmp_path)[0] == 0
     assert all(torch.equal(weights(cut)[key], value) for key, value in weights(whole).items())
     assert (cut / "per_patient.csv").read_bytes() == (whole / "per_patient.csv").read_bytes()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -128,6 +129,15 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(finished: Finished, tmp_
     assert said.count("threshold=300.0: expected a number between 0 and 255") >= 2
 
 
+@pytest.fixture(scope="module")
+def serial(finish: Callable[..., tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a study made its runs one after the other; not to be changed."""
+    folder = tmp_path_factory.mktemp("serial")
+    code, _, err = finish(command("epochs=1", "name=serial"), folder)
+    assert code == 0, err
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "launcher"),
@@ -138,10 +148,10 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(finished: Finished, tmp_
     ],
 )
 def test_processes_at_once_give_the_numbers_of_one(
-    finished: Finished, plugin: str, launcher: tuple[str, ...], tmp_path: Path
+    serial: Path, finished: Finished, plugin: str, launcher: tuple[str, ...], tmp_path: Path
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{plugin}")
-    assert finished("epochs=1", "name=serial")[0] == 0
+    shutil.copytree(serial / "store", tmp_path / "store")
     code, said = finished("epochs=1", "name=both", *launcher)
     assert code == 0 and "Its report: python -m chaos_seg.report outputs/both" in said, said
     assert [line.split()[1] for line in said.splitlines() if line.startswith(("dice_seed0 ", "iou_seed0 "))] == [
@@ -149,8 +159,8 @@ def test_processes_at_once_give_the_numbers_of_one(
     ] * 2
     for table in ("per_patient.csv", "per_slice.csv", "challenge.csv"):
         for run in ("dice_seed0", "iou_seed0"):
-            serial, both = (tmp_path / "outputs" / name / run / table for name in ("serial", "both"))
-            assert serial.read_bytes() == both.read_bytes()
+            one, other = serial / "outputs" / "serial" / run / table, tmp_path / "outputs" / "both" / run / table
+            assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize(("name", "plugin"), [("slurm", "hydra_submitit_launcher"), ("cluster", "hydra_ray_launcher")])
