@@ -116,7 +116,7 @@ class Running:
 def start() -> Iterator[Callable[..., Running]]:
     """Starts [COMMAND, *ARGUMENTS] in a folder as `python -m chaos_seg.COMMAND ARGUMENTS`, its imports made before.
 
-    warm.py says how. Where the start itself is the subject, as in test_command_line.py, tests take subprocess.
+    warm.py says how. Where the start itself is the subject, as in test_command_help.py, tests take subprocess.
     """
     ours, theirs = socket.socketpair()
     with ours:

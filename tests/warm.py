@@ -17,11 +17,8 @@ from importlib import import_module
 
 import numpy as np
 
-LIBRARIES = (
-    *("hydra._internal.hydra", "torch.utils.tensorboard", "lightning.pytorch", "torchmetrics", "albumentations", "cv2"),
-    *("scipy.ndimage", "scipy.spatial", "scipy.stats", "matplotlib.pyplot", "pydicom", "PIL.Image", "aiohttp"),
-    *("jinja2", "tqdm.contrib.logging", "highdicom", "nibabel"),
-)
+# Each of the commands that are started here imports these by itself: none lacks an import of its own unnoticed.
+LIBRARIES = ("hydra._internal.hydra", "lightning.pytorch", "albumentations")
 
 
 def command(requests: socket.socket) -> tuple[str, list[str]]:
