@@ -1,1 +1,21 @@
-"""chaos_seg: liver segmentation in CT, from CHAOS DICOM slices to per-patient scores."""
+"""Liver segmentation in CT: the CHAOS reference study as configuration, and what goes past it.
+
+    import chaos_seg
+    segmenter = chaos_seg.load("best.ckpt")
+    mask = chaos_seg.segment(hu, segmenter)       # int16 HU (slices, rows, columns) to bool
+
+Functions, which need neither Hydra nor a folder layout: load, segment, score, as_scan, fit, score_scans (api.py). Their
+names are not those of the commands, which are modules: python -m chaos_seg lists them.
+"""
+
+from typing import Any
+
+__all__ = ["as_scan", "fit", "load", "score", "score_scans", "segment"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from chaos_seg import api  # takes seconds, which --help of a command does not wait for
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'chaos_seg' has no attribute '{name}'")

@@ -1,0 +1,139 @@
+"""The Python interface: arrays in, arrays and numbers out, with the same parts as the commands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from chaos_seg.data.augmentation import Augmentation
+from chaos_seg.data.datamodule import ChaosDataModule
+from chaos_seg.data.scan import Scan
+from chaos_seg.evaluation import counts
+from chaos_seg.evaluation.chaos_metrics import chaos_scores
+from chaos_seg.evaluation.masks import check_masks
+from chaos_seg.evaluation.metrics import Case, metrics_of
+from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.scoring.scan import score_scan
+from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.fit import training_range
+from chaos_seg.training.segmenter import Segmenter
+
+
+def load(checkpoint: str | Path) -> Segmenter:
+    """The trained model in a checkpoint, without running code in it. Raises UserError for any other file."""
+    return load_segmenter(Path(checkpoint))[0]
+
+
+def as_scan(
+    hu: np.ndarray,
+    mask: np.ndarray | None = None,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    name: str = "scan",
+) -> Scan:
+    """Arrays as a scan.
+
+    Args:
+        hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
+        mask: liver where it is not 0, the same shape.
+        spacing_mm: between slices, rows and columns.
+
+    Raises:
+        ValueError: arrays of other shapes.
+    """
+    if hu.ndim != 3 or (mask is not None and mask.shape != hu.shape):
+        raise ValueError(f"expected HU (slices, rows, columns) and a mask like it, found {hu.shape} and {mask!r:.60}")
+    hu, (z, y, x) = hu.astype(np.int16), spacing_mm
+    liver = None if mask is None else (np.asarray(mask) != 0).astype(np.uint8)
+    return Scan(
+        name=name,
+        files=(),
+        shape=(hu.shape[0], hu.shape[1], hu.shape[2]),
+        origin_mm=np.outer(np.arange(len(hu)), (0.0, 0.0, z)),
+        row_mm=np.array([0.0, y, 0.0]),
+        column_mm=np.array([x, 0.0, 0.0]),
+        read=hu.__getitem__,
+        thickness_mm=float(z),
+        read_mask=None if liver is None else liver.__getitem__,
+        liver_pixels=None if liver is None else tuple(liver.sum(axis=(1, 2)).tolist()),
+    )
+
+
+def segment(hu: np.ndarray, segmenter: Segmenter, threshold: float | None = None, device: str = "auto") -> np.ndarray:
+    """The mask of a scan, bool (slices, rows, columns): liver where 255 * probability is above `threshold`, by default
+    the model's own.
+
+    Args:
+        hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
+        device: auto is a GPU when there is one; cpu, cuda, cuda:1.
+    """
+    predictor = Predictor([segmenter], chosen_device(device))
+    return np.stack(predictor.mask(iter(hu), segmenter.threshold if threshold is None else threshold))
+
+
+def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """Every metric of a mask, and the challenge's RAVD, ASSD, MSSD and score; NaN where one has no value.
+
+    Args:
+        predicted, true: bool or integer (slices, rows, columns); any nonzero is liver.
+        spacing_mm: between slices, rows and columns.
+
+    Raises:
+        ValueError: shapes differ or have not three axes, or masks of floating point.
+    """
+    check_masks(predicted, true)
+    predicted, true = predicted != 0, true != 0
+    z, y, x = map(float, spacing_mm)
+    counted = np.array([counts.count(p, t) for p, t in zip(predicted, true, strict=True)])
+    challenge = chaos_scores(predicted, true, (z, y, x))
+    case = Case(counted, list(predicted), list(true), (z, y, x))
+    rest = {key: value for key, value in asdict(challenge).items() if key != "dice"}
+    return {**metrics_of(case), **rest, "score": challenge.score}
+
+
+def fit(
+    scans: Sequence[Scan],
+    validation: Sequence[Scan],
+    epochs: int,
+    learning_rate: float = 1e-3,
+    image_size: int = 256,
+    batch_size: int = 8,
+    loss: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | None = None,
+    augmentation: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **trainer: Any,
+) -> Segmenter:
+    """A model trained on scans with masks, with the weights of its last epoch.
+
+    Args:
+        loss, network: `name` and options of an entry of that slot (registry.py), {"name": "dice"}.
+        augmentation: steps with their options, {"rotation": {"degrees": 5}}.
+        trainer: further options of lightning.Trainer, such as accelerator="gpu".
+
+    Raises:
+        UserError: a name or option that its slot does not have, or sizes that don't fit.
+    """
+    segmenter = Segmenter(
+        network=dict(network or {"name": "unet"}),
+        loss=dict(loss or {"name": "dice"}),
+        preprocessing={"name": "window", "image_size": image_size, "level_hu": 40.0, "width_hu": 400.0},
+        optimizer={"name": "adam", "learning_rate": learning_rate},
+        seed=seed,
+    )
+    segmenter.training_range = training_range(scans)
+    sides, steps = {"train": scans, "val": validation}, Augmentation(augmentation or {})
+    data = ChaosDataModule(sides, segmenter.preprocessing, steps, batch_size, seed=seed)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    L.Trainer(max_epochs=epochs, **{**quiet, **trainer}).fit(segmenter, datamodule=data)
+    return segmenter.eval()
+
+
+def score_scans(segmenter: Segmenter, scans: Sequence[Scan], device: str = "auto") -> dict[str, dict[str, float]]:
+    """Every metric of each scan with a mask, by its name."""
+    predictor = Predictor([segmenter], chosen_device(device))
+    with torch.inference_mode():
+        return {one.name: dict(score_scan(one, "", predictor, segmenter.threshold).score.values) for one in scans}
