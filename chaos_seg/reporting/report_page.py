@@ -14,8 +14,8 @@ from chaos_seg.reporting.comparison import (
     published_table,
     study_tables,
 )
+from chaos_seg.reporting.deviations import deviations_table
 from chaos_seg.reporting.page import data_uri, drawn, render
-from chaos_seg.reporting.reference import deviations_table
 from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 from chaos_seg.reporting.thresholds import threshold_table

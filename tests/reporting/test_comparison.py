@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from chaos_seg.reporting.comparison import (
     run_tables,
     study_tables,
 )
-from chaos_seg.reporting.reference import SLICES, deviations_table
-from chaos_seg.reporting.runs import Run, arm_names, flat, paired, read_runs
+from chaos_seg.reporting.reference import SLICES
+from chaos_seg.reporting.runs import Run, arm_names, paired, read_runs
 from chaos_seg.reporting.tables import Table
 from chaos_seg.reporting.thresholds import threshold_table
 
@@ -227,71 +227,6 @@ def test_arms_are_named_by_what_differs() -> None:
         "dice, loss.smooth=1.0",
         "dice, loss.smooth=2.0",
     ]
-
-
-@pytest.fixture
-def to_the_letter(configure: Callable[..., TrainConfig]) -> Callable[..., dict[str, object]]:
-    """The settings of a run of the study's experiment, and changes of them."""
-    study = ("image_size=512", "network.base=8", "network.depth=4", "batch_size=8", "learning_rate=1e-5", "epochs=400")
-    ids = [f"data.split.{side}=[{','.join(members)}]" for side, members in reference.PATIENTS.items()]
-    return lambda *overrides: flat(
-        asdict(configure(*study, *([] if "data/split=kfold" in overrides else ids), *overrides))
-    )
-
-
-def sheet(*configs: dict[str, object], slices: dict[str, int] = SLICES) -> dict[str, dict[str, object]]:
-    return {str(row["Setting"]): row for row in titled(deviations_table(configs, slices, synthetic=False))}
-
-
-def changed(rows: dict[str, dict[str, object]]) -> set[str]:
-    return {name for name, row in rows.items() if row["Mark"] == "changed"}
-
-
-def test_each_setting_of_the_study_is_stated_assumed_or_changed(to_the_letter: Callable) -> None:
-    for loss in ("bce", "dice", "iou"):
-        letter = sheet(to_the_letter(f"loss={loss}"), to_the_letter(f"loss={loss}", "seed=3"))
-        assert changed(letter) == {"Framework"}
-        for name in ("Seed", "Weights that are scored", "Depth", "Place of dropout", "Smoothing of Dice and IoU loss"):
-            assert letter[name]["Mark"] == "assumed", name
-    other = sheet(to_the_letter("learning_rate=1e-4", "preprocessing=soft_tissue"), slices={"29": 3})
-    assert changed(other) == {"Framework", "Learning rate", "Normalisation", "Patients"}
-
-
-def test_every_setting_that_changes_the_experiment_is_on_the_sheet(to_the_letter: Callable) -> None:
-    for override, name, here in (
-        ("trainer.devices=2", "Batch size", "16: 8 on each of 2 devices"),
-        ("trainer.devices=[0,3]", "Batch size", "16: 8 on each of 2 devices"),
-        ("trainer.precision=16-mixed", "trainer.precision", "16-mixed"),
-        ("trainer.limit_train_batches=0.1", "trainer.limit_train_batches", "0.1"),
-        ("trainer.limit_train_batches=1", "trainer.limit_train_batches", "1"),  # one batch is not all
-        ("trainer.strategy=ddp", "trainer.strategy", "ddp"),
-        ("data.audit=off", "data.audit", "False"),
-        ("network.depth=3", "Depth", "3 levels"),
-        ("loss.smooth=5", "Smoothing of Dice and IoU loss", "5"),
-        ("+loss.alpha=0.3", "loss.alpha", "0.3"),
-    ):
-        rows = sheet(to_the_letter("loss=dice", override), to_the_letter("loss=bce"))
-        assert changed(rows) == {"Framework", name} and str(rows[name]["Here"]).startswith(here), override
-        assert rows[name]["Why, or what it does"]
-    assert sheet(to_the_letter("trainer.precision=16-mixed"))["trainer.precision"]["Why, or what it does"] == (
-        "The default is 32-true."
-    )
-    future = {**to_the_letter(), "model.norm": "group"}  # a setting that this table has never heard of
-    assert changed(sheet(future)) == {"Framework", "model.norm"}
-    incidental = to_the_letter("name=x", "num_workers=3", "trainer.devices=[3]", "data.root=/elsewhere", "seed=5")
-    assert changed(sheet(incidental)) == {"Framework"}  # GPU 3 alone is one device
-    fold = to_the_letter("data/split=kfold")
-    assert changed(sheet(fold, {**fold, "data.split.fold": 2})) == {"Framework", "Split"}
-
-
-def test_published_numbers_are_the_studys() -> None:
-    """Its averages follow from its tables, within its rounding; see the module."""
-    means = {side: float(np.mean(list(dice.values()))) for side, dice in reference.PATIENTS.items()}
-    assert means == pytest.approx({side: reference.AVERAGES[side] for side in means}, abs=0.0025)
-    assert np.mean([reference.AVERAGES[side] for side in means]) == pytest.approx(
-        reference.AVERAGES["splits"], abs=5e-4
-    )
-    assert sum(SLICES.values()) == 2874 and set(SLICES) == {p for side in reference.PATIENTS.values() for p in side}
 
 
 def test_folders_of_runs_are_read_back(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
