@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.statistics import RESAMPLES
 from chaos_seg.reporting import figures
@@ -37,45 +39,7 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
     sides = scored_sides(runs)
     last = sides[-1]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
-    published = published_table(runs)
-    tables: dict[str, list[Table]] = {
-        "means": [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")],
-        "published": [published] if published else [],
-        "pairs": [pairs] if pairs else [],
-        "patients": study_tables(
-            {arm: [row for run in members for row in run.scores] for arm, members in arms.items()},
-            ("volume_dice", "slice_dice"),
-            synthetic,
-        ),
-        "metrics": [metrics_table(runs)],
-        "challenge": [
-            challenge_table({arm: [row for run in members for row in run.challenge] for arm, members in arms.items()})
-        ],
-        "thresholds": [threshold_table(runs)],
-        "deviations": [
-            deviations_table(
-                [run.config for run in runs], {row.patient: row.slices for run in runs for row in run.scores}, synthetic
-            )
-        ],
-        "runs": [runs_table(runs)],
-    }
-    curves = {
-        "loss": figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"),
-        "accuracy": figures.curve_figure(arms, {"accuracy": ""}, "Binary accuracy", "accuracy"),
-        "metrics": figures.curve_figure(
-            arms,
-            {"dice": "Dice, ", "precision": "precision, ", "recall": "recall, "},
-            "Score, mean over patients",
-            "dice",
-        ),
-    }
-    pictures = {
-        "volume_dice": figures.dice_figure(arms, "volume_dice", "Volume Dice"),
-        "slice_dice": figures.dice_figure(arms, "slice_dice", "Slice-mean Dice"),
-        **curves,
-        "positions": figures.position_figure(arms, last, runs[0].summary["far_mm"]),
-        "thresholds": figures.threshold_figure(arms, last),
-    }
+    tables = _tables(runs, arms, pairs, synthetic)
     page = render(
         "report.html",
         name=name,
@@ -88,7 +52,7 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
         patients={side: len({p for run in runs for p in run.patients(side)}) for side in sides},
         tables=tables,
         sentences=sentences,
-        pictures={key: drawn(figure) for key, figure in pictures.items()},
+        pictures={key: drawn(figure) for key, figure in _figures(runs, arms, last).items()},
         examples={arm: {kind: example(members, kind) for kind in EXAMPLES} for arm, members in arms.items()},
         same=common_facts(runs),
         resamples=RESAMPLES,
@@ -96,6 +60,39 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
         monai=sorted({str(run.summary["monai"]) for run in runs if run.summary["monai"]}),
     )
     return page, [table for listed in tables.values() for table in listed]
+
+
+def _tables(runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, synthetic: bool) -> dict[str, list[Table]]:
+    """By the place on the page that they have."""
+    published = published_table(runs)
+    scores = {arm: [row for run in members for row in run.scores] for arm, members in arms.items()}
+    challenge = {arm: [row for run in members for row in run.challenge] for arm, members in arms.items()}
+    slices = {row.patient: row.slices for run in runs for row in run.scores}
+    return {
+        "means": [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")],
+        "published": [published] if published else [],
+        "pairs": [pairs] if pairs else [],
+        "patients": study_tables(scores, ("volume_dice", "slice_dice"), synthetic),
+        "metrics": [metrics_table(runs)],
+        "challenge": [challenge_table(challenge)],
+        "thresholds": [threshold_table(runs)],
+        "deviations": [deviations_table([run.config for run in runs], slices, synthetic)],
+        "runs": [runs_table(runs)],
+    }
+
+
+def _figures(runs: Sequence[Run], arms: figures.Arms, last: str) -> dict[str, Figure]:
+    """By the place on the page that they have; those of one side alone are of `last`."""
+    means = {"dice": "Dice, ", "precision": "precision, ", "recall": "recall, "}
+    return {
+        "volume_dice": figures.dice_figure(arms, "volume_dice", "Volume Dice"),
+        "slice_dice": figures.dice_figure(arms, "slice_dice", "Slice-mean Dice"),
+        "loss": figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"),
+        "accuracy": figures.curve_figure(arms, {"accuracy": ""}, "Binary accuracy", "accuracy"),
+        "metrics": figures.curve_figure(arms, means, "Score, mean over patients", "dice"),
+        "positions": figures.position_figure(arms, last, runs[0].summary["far_mm"]),
+        "thresholds": figures.threshold_figure(arms, last),
+    }
 
 
 def example(runs: Sequence[Run], kind: str) -> dict[str, Any] | None:
