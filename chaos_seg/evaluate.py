@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import EvaluateConfig, checked
 from chaos_seg.errors import UserError
-from chaos_seg.experiment import open_run
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter

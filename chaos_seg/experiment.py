@@ -9,18 +9,16 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
 
-from chaos_seg.config import TrainConfig, as_yaml, checked, literal
+from chaos_seg.config import TrainConfig, as_yaml
 from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import StoredScan, fingerprint, open_patients
-from chaos_seg.errors import UserError
+from chaos_seg.data.store import StoredScan, open_patients
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.registry import complete_settings, network_input, weights_update
-from chaos_seg.run_folder import RunFolder, flat
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import complete_settings, flat, network_input, weights_update
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.fit import DataFacts, device_name, fit, log_scores, resumable, trainer_options, training_range
@@ -94,28 +92,6 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     return summary
 
 
-def run_once(config: TrainConfig, folder: Path) -> None:
-    """Train in `folder` unless it holds that very run already; an interrupted one goes on.
-
-    Raises:
-        UserError: the folder holds a run with other settings or on other data, or whatever train raises.
-    """
-    run = RunFolder(folder)
-    if run.status != "finished":
-        if run.exists:
-            config.ckpt_path = str(run.checkpoint("last"))
-        train(config, folder)
-        return
-    config = completed(config)
-    sides, _ = open_sides(config)
-    run.expect_same(flat(asdict(config)), fingerprint([v for volumes in sides.values() for v in volumes]), RESUMABLE)
-    if (epochs := run.settings()["epochs"]) != config.epochs:
-        raise UserError(
-            f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
-            "out, or give the study another name=..."
-        )
-
-
 def completed(config: TrainConfig) -> TrainConfig:
     """With every option of every slot; raises UserError for one that a slot does not have."""
     settings = complete_settings(asdict(config))
@@ -148,38 +124,3 @@ def open_sides(config: TrainConfig) -> tuple[dict[str, list[StoredScan]], Split]
     volumes = dict(zip(split.patients, open_patients(store, source, split.patients), strict=True))
     config.data.root, config.data.store = str(source.root.resolve()), str(store.resolve())
     return {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}, split
-
-
-def open_run(
-    run: RunFolder, root: str | None, store: str | None
-) -> tuple[TrainConfig, dict[str, list[StoredScan]], str]:
-    """The settings of a run and the patients of each of its sides, from another place of the data where one is given;
-    and the hash of what they are now.
-
-    Raises:
-        UserError: not the folder of a run, or anything wrong with the data.
-    """
-    trained = settings_of(run, root, store)
-    split, source = run.split(), trained.data.open()
-    volumes = dict(zip(split.patients, open_patients(Path(trained.data.store), source, split.patients), strict=True))
-    sides = {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}
-    return trained, sides, fingerprint(volumes.values())
-
-
-def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainConfig:
-    """The settings of a run, with another place of the data where one is given.
-
-    Raises:
-        UserError: not the folder of a run.
-    """
-    run.expect(run.config, run.split_file, run.manifest_file)
-    trained = checked(TrainConfig, OmegaConf.create(literal(run.settings())))
-    trained.data.store = str(store or trained.data.store)
-    if root is not None:
-        trained.data.root, trained.data.source = root, {"name": "chaos"} if synthetic(trained) else trained.data.source
-    return trained
-
-
-def synthetic(config: TrainConfig) -> bool:
-    """Whether its patients are made, not read."""
-    return bool(config.data.source["name"] == "phantom")

@@ -139,26 +139,6 @@ FORMATS = Slot("format", "chaos_seg.formats", "chaos_seg.inference.formats", giv
 LOGGERS = Slot("logger", "chaos_seg.loggers", "chaos_seg.training.loggers", given=1)  # run folder
 
 
-def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run with every option of every slot: equal when they make the same.
-
-    Raises:
-        UserError: a name or an option that its slot does not have.
-    """
-    preprocessing, optimizer = network_input(settings), weights_update(settings)
-    done: dict[str, Any] = {
-        "network": NETWORKS.complete(settings["network"]),
-        "loss": LOSSES.complete(settings["loss"]),
-        "scheduler": SCHEDULERS.complete(settings["scheduler"]),
-        "preprocessing": {k: v for k, v in PREPROCESSINGS.complete(preprocessing).items() if k != "image_size"},
-        "optimizer": {k: v for k, v in OPTIMIZERS.complete(optimizer).items() if k != "learning_rate"},
-        "augmentation": complete_all(AUGMENTATIONS, settings["augmentation"]),
-        "logger": complete_all(LOGGERS, settings["logger"]),
-    }
-    source, split = SOURCES.complete(settings["data"]["source"]), SPLITS.complete(settings["data"]["split"])
-    return {**settings, **done, "data": {**settings["data"], "source": source, "split": split}}
-
-
 def complete_all(slot: Slot, settings: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
     """Every option of several entries of a slot, {name: options}."""
     complete = {name: slot.complete({"name": name, **(options or {})}) for name, options in settings.items()}
@@ -168,13 +148,3 @@ def complete_all(slot: Slot, settings: Mapping[str, Mapping[str, Any] | None]) -
 def build_all(slot: Slot, settings: Mapping[str, Mapping[str, Any] | None], *given: Any) -> list[Any]:
     """What several entries of a slot make, {name: options}, in their order."""
     return [slot.build({"name": name, **(options or {})}, *given) for name, options in settings.items()]
-
-
-def network_input(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The preprocessing of a run, to which its image size belongs."""
-    return {**settings["preprocessing"], "image_size": settings["image_size"]}
-
-
-def weights_update(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer of a run, to which its learning rate belongs."""
-    return {**settings["optimizer"], "learning_rate": settings["learning_rate"]}

@@ -25,25 +25,9 @@ from omegaconf import OmegaConf
 from chaos_seg.data.splits import Split
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_json, write_bytes, write_json
-from chaos_seg.registry import complete_settings
+from chaos_seg.run_settings import complete_settings, flat, is_incidental, renamed
 
 PACKAGES = ("chaos_seg", "torch", "lightning", "numpy", "pydicom", "albumentations", "opencv-python-headless")
-
-# Settings that no weight and no score depends on, and why.
-INCIDENTAL = {
-    "name": "where the run folder lies",
-    "ckpt_path": "a resumed run is the one that was not stopped",
-    "num_workers": "augmentation is a function of seed, epoch and slice",
-    "overlay_every_epochs": "pictures",
-    "trainer.accelerator": "the same steps on another device",
-    "data.root": "the data's hash says what it is",
-    "data.store": "as data.root",
-}
-
-
-def is_incidental(key: str) -> bool:
-    """Whether no weight and no score depends on a setting, "data.root"."""
-    return key in INCIDENTAL or key.startswith("logger.")
 
 
 @dataclass(frozen=True)
@@ -130,7 +114,7 @@ class RunFolder:
     def settings(self) -> dict[str, Any]:
         """config.yaml, also of a run that was made before its settings had their present names."""
         settings: Any = OmegaConf.to_container(OmegaConf.load(self.config), resolve=True)
-        return _renamed(settings)
+        return renamed(settings)
 
     def split(self) -> Split:
         return Split(**{side: tuple(patients) for side, patients in read_json(self.split_file).items()})
@@ -226,39 +210,6 @@ class RunFolder:
             finally:
                 if not earlier or self.manifest()["resumed"] == manifest["resumed"]:
                     record(seconds=round(time.perf_counter() - start, 1))
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they are called now; before there were slots all was the study's U-Net with Adam."""
-    if "model" not in settings:
-        return settings
-    rest = {key: value for key, value in settings.items() if key not in ("model", "transform")}
-    window, degrees = dict(settings["transform"]), settings["transform"]["rotation_deg"]
-    window.pop("rotation_deg")
-    data = {key: value for key, value in settings["data"].items() if key != "phantom"}
-    phantom, method = settings["data"]["phantom"], settings["data"]["split"]["method"]
-    split = {key: value for key, value in data["split"].items() if key != "method" and value is not None}
-    return {
-        **rest,
-        "data": {
-            **data,
-            "source": {"name": "phantom", **phantom} if phantom else {"name": "chaos"},
-            "split": {"name": method, **split},
-        },
-        "preprocessing": {"name": "window", **window},
-        "augmentation": {"rotation": {"degrees": degrees}} if degrees else {},
-        "network": {"name": "unet", **settings["model"]},
-        "optimizer": {"name": "adam"},
-        "scheduler": {"name": "constant"},
-        "logger": {"tensorboard": {}},
-    }
 
 
 def _git(*command: str) -> str | None:

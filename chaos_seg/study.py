@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, checked
 from chaos_seg.errors import UserError
-from chaos_seg.experiment import run_once
 from chaos_seg.files import write_json
+from chaos_seg.reopened import run_once
 from chaos_seg.reporting.study_view import StudyProgress, study_table
 from chaos_seg.run_folder import RunFolder
 

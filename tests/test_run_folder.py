@@ -2,8 +2,8 @@ from pathlib import Path
 
 import yaml
 
-from chaos_seg.registry import complete_settings
-from chaos_seg.run_folder import RunFolder, is_incidental
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import complete_settings, is_incidental
 
 BEFORE = """
 name: paper

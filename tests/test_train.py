@@ -29,7 +29,8 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import count, dice
 from chaos_seg.experiment import completed, train
 from chaos_seg.files import write_json
-from chaos_seg.run_folder import RunFolder, flat
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import flat
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.training.losses import DiceLoss
 from chaos_seg.training.segmenter import Segmenter

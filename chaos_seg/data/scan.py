@@ -1,6 +1,6 @@
 """A CT scan as everyone takes it, whatever it came from: its slices in HU, one by one, and where they lie."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,58 +168,3 @@ class Scan:
         return [
             f"uneven: slices are {usual:.2f} mm apart, but not from {places}{more}; masks are placed where they are"
         ]
-
-
-@dataclass(frozen=True)
-class Axial:
-    """A scan seen as the network was trained: slices along the body, rows to the back, columns to the left."""
-
-    axes: tuple[int, int, int]  # the scan's axis that is the slices', the rows' and the columns'
-    flips: tuple[bool, bool, bool]
-
-    @classmethod
-    def of(cls, scan: Scan) -> "Axial":
-        """From the scan's directions; an oblique scan takes the nearest axes."""
-        step = scan.origin_mm[-1] - scan.origin_mm[0] if scan.shape[0] > 1 else np.cross(scan.column_mm, scan.row_mm)
-        directions = np.stack([d / np.linalg.norm(d) for d in (step, scan.row_mm, scan.column_mm)])  # (axis, xyz)
-        axes = [-1, -1, -1]  # of z, y, x
-        left = {0, 1, 2}
-        for _ in range(3):  # the clearest first, each axis once
-            axis, along = max(
-                ((a, b) for a in left for b in range(3) if axes[2 - b] < 0), key=lambda p: abs(directions[p])
-            )
-            axes[2 - along] = axis
-            left.remove(axis)
-        z, y, x = axes
-        return cls((z, y, x), (False, bool(directions[y, 1] < 0), bool(directions[x, 0] < 0)))
-
-    @property
-    def streams(self) -> bool:
-        """Whether the scan's slices are axial, so that they can be read one by one."""
-        return self.axes[0] == 0
-
-    def slices(self, scan: Scan) -> Iterator[np.ndarray]:
-        """HU of each axial slice, as the network wants it."""
-        if self.streams:
-            yield from (self._plane(scan.hu(rank)) for rank in range(scan.shape[0]))
-        else:
-            yield from np.flip(
-                np.stack([scan.hu(rank) for rank in range(scan.shape[0])]).transpose(self.axes), self._flipped
-            )
-
-    @property
-    def _flipped(self) -> tuple[int, ...]:
-        return tuple(axis for axis, flip in enumerate(self.flips) if flip)
-
-    def _plane(self, plane: np.ndarray) -> np.ndarray:
-        turned = plane.T if self.axes[1] == 2 else plane
-        return np.ascontiguousarray(np.flip(turned, tuple(axis - 1 for axis in self._flipped)))
-
-    def plane_back(self, plane: np.ndarray) -> np.ndarray:
-        """An axial slice in the scan's own axes again, where it streams."""
-        turned = np.flip(plane, tuple(axis - 1 for axis in self._flipped))
-        return turned.T if self.axes[1] == 2 else turned
-
-    def back(self, mask: np.ndarray) -> np.ndarray:
-        """A volume of axial slices in the scan's own axes again."""
-        return np.flip(mask, self._flipped).transpose(np.argsort(self.axes))

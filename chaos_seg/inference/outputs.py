@@ -13,7 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from chaos_seg.data.appearance import TrainingRange, unlike_training
-from chaos_seg.data.scan import Axial, Scan
+from chaos_seg.data.axial import Axial
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import FoundScan, Search
 from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.files import read_json, write_bytes, write_json

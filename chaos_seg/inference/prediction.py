@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chaos_seg.data.appearance import Fingerprint, FingerprintCounts
-from chaos_seg.data.scan import Axial, Scan
+from chaos_seg.data.axial import Axial
+from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
 from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
 from chaos_seg.inference.mask import PackedMask

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from chaos_seg.registry import complete_settings
 from chaos_seg.reporting.reference import LOSS_AVERAGES, SETTINGS, SLICES, Setting
 from chaos_seg.reporting.runs import REPEATS
 from chaos_seg.reporting.tables import Column, Table
-from chaos_seg.run_folder import flat, is_incidental
+from chaos_seg.run_settings import complete_settings, flat, is_incidental
 
 
 def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, int], synthetic: bool) -> Table:

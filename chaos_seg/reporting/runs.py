@@ -14,7 +14,8 @@ from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.pairing import Paired, Score, per_patient
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore
 from chaos_seg.files import read_csv, read_json
-from chaos_seg.run_folder import RunFolder, flat, is_incidental
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import flat, is_incidental
 
 T = TypeVar("T", PatientScore, ChallengeScore)
 

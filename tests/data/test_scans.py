@@ -15,7 +15,8 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from scipy.spatial.transform import Rotation
 
-from chaos_seg.data.scan import Axial, Scan
+from chaos_seg.data.axial import Axial
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import choose
 from chaos_seg.data.scans import find_scans as search
 from chaos_seg.data.sources.chaos import find_patients, pair_slices

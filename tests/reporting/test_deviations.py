@@ -8,7 +8,7 @@ import pytest
 from chaos_seg.config import TrainConfig
 from chaos_seg.reporting.deviations import deviations_table
 from chaos_seg.reporting.reference import PATIENTS, SLICES
-from chaos_seg.run_folder import flat
+from chaos_seg.run_settings import flat
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""Runs opened again: gone on with, scored once more, or asked for their model."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from chaos_seg.config import TrainConfig, checked, literal
+from chaos_seg.data.splits import SIDES
+from chaos_seg.data.store import StoredScan, fingerprint, open_patients
+from chaos_seg.errors import UserError
+from chaos_seg.experiment import RESUMABLE, completed, open_sides, train
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import flat
+
+
+def run_once(config: TrainConfig, folder: Path) -> None:
+    """Train in `folder` unless it holds that very run already; an interrupted one goes on.
+
+    Raises:
+        UserError: the folder holds a run with other settings or on other data, or whatever train raises.
+    """
+    run = RunFolder(folder)
+    if run.status != "finished":
+        if run.exists:
+            config.ckpt_path = str(run.checkpoint("last"))
+        train(config, folder)
+        return
+    config = completed(config)
+    sides, _ = open_sides(config)
+    run.expect_same(flat(asdict(config)), fingerprint([v for volumes in sides.values() for v in volumes]), RESUMABLE)
+    if (epochs := run.settings()["epochs"]) != config.epochs:
+        raise UserError(
+            f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
+            "out, or give the study another name=..."
+        )
+
+
+def open_run(
+    run: RunFolder, root: str | None, store: str | None
+) -> tuple[TrainConfig, dict[str, list[StoredScan]], str]:
+    """The settings of a run and the patients of each of its sides, from another place of the data where one is given;
+    and the hash of what they are now.
+
+    Raises:
+        UserError: not the folder of a run, or anything wrong with the data.
+    """
+    trained = settings_of(run, root, store)
+    split, source = run.split(), trained.data.open()
+    volumes = dict(zip(split.patients, open_patients(Path(trained.data.store), source, split.patients), strict=True))
+    sides = {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}
+    return trained, sides, fingerprint(volumes.values())
+
+
+def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainConfig:
+    """The settings of a run, with another place of the data where one is given.
+
+    Raises:
+        UserError: not the folder of a run.
+    """
+    run.expect(run.config, run.split_file, run.manifest_file)
+    trained = checked(TrainConfig, OmegaConf.create(literal(run.settings())))
+    trained.data.store = str(store or trained.data.store)
+    if root is not None:
+        trained.data.root, trained.data.source = root, {"name": "chaos"} if synthetic(trained) else trained.data.source
+    return trained
+
+
+def synthetic(config: TrainConfig) -> bool:
+    """Whether its patients are made, not read."""
+    return bool(config.data.source["name"] == "phantom")
