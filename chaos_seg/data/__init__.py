@@ -1,1 +1,1 @@
-"""From a CHAOS tree on disk to batches: index, DICOM, store, splits, transforms, data set, phantom."""
+"""CT from files to samples: scans, store, split, preprocessing, augmentation. Never a network, a score or a run."""

@@ -1,1 +1,1 @@
-"""Scores from counts and masks: numpy and scipy, no files; torch only where MONAI wants it (surface.py)."""
+"""Masks and scores to numbers: numpy and scipy, torch only where MONAI wants it (surface.py). Never a file or figure."""

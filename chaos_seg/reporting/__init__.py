@@ -1,1 +1,1 @@
-"""Pictures of a run, drawn from arrays and from the files in its folder."""
+"""Tables, figures and pages of runs and scans, from what is written in folders. Never a prediction or a new score."""
