@@ -17,7 +17,7 @@ demo: $(READY)
 	  "input=$$(ls -d outputs/store/phantoms/*128px_seed0) output=outputs/$(DEMO)_masks"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
