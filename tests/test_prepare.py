@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,14 @@ def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(
 ) -> None:
     """SIGKILL when the first patient is in place, and when the first volume is decoded; then to the end, twice."""
     command = ["prepare", "data.root=chaos", "data.store=store", f"archive={archive}"]
+    killed = []
     for sign in ("chaos/Train_Sets/CT/.partial", "store/volumes"):
         process = start(command, tmp_path)
         while not (tmp_path / sign).exists() and process.poll() is None:
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        killed.append(process.pid)
     outputs = []
     for _ in range(2):
         code, out, err = finish(command, tmp_path)
@@ -138,3 +141,6 @@ def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(
     code, out, err = finish(["audit", "data.root=chaos", "data.store=store"], tmp_path)
     assert code == 1 and "error    masks_unpaired, patient 1" in out
     assert "Traceback" not in out + err
+    for pid in killed:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # the processes that it decoded with outlive it
