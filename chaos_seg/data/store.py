@@ -12,43 +12,23 @@ copies of a tree share it. A folder whose names, sizes and times are as they wer
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.dicom import HU_RANGE, SliceHeader, slice_normal
+from chaos_seg.data.decoded import FORMAT, HEADER_BYTES, Meta, decode_volume
+from chaos_seg.data.dicom import HU_RANGE, SliceHeader
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.sources import Patient, SliceFiles, Source, labelled_patients
+from chaos_seg.data.sources import Patient, Source, labelled_patients
 from chaos_seg.errors import UserError, raise_faults
-from chaos_seg.files import atomic_file, locked, read_json, write_json
+from chaos_seg.files import locked, read_json, write_json
 from chaos_seg.parallel import in_parallel
-
-FORMAT = 4  # raise when the arrays or the JSON beside them change their meaning
-HEADER_BYTES = 128  # of the .npy files; numpy pads to a multiple of 64
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What is known of a decoded volume beside its pixels."""
-
-    key: str
-    shape: tuple[int, int, int]  # slices, rows, columns
-    spacing_mm: tuple[float, float, float]  # z, y, x; z from ImagePositionPatient, 0 when there is one slice
-    z_mm: list[float]  # position of each slice along the slice normal
-    orientation: tuple[float, ...]
-    first_position_mm: tuple[float, ...]
-    slice_thickness_mm: float | None
-    intercepts: list[float]  # the distinct ones
-    synthetic: bool
-    liver_pixels: list[int] | None  # per slice; None without masks
-    mask_encodings: list[str] | None  # the distinct ones, such as "1-bit 0/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +181,7 @@ def _build(store: Path, folder: Patient) -> tuple[StoredScan | None, list[UserEr
             if faults:
                 return None, faults
             listing = _listing(folder)
-            key, faults = _decode(slices, unfinished)
+            key, faults = decode_volume(slices, unfinished)
             if faults:
                 return None, faults
             _take_place(unfinished, store, key)
@@ -229,86 +209,3 @@ def _take_place(unfinished: Path, store: Path, key: str) -> None:
         except (OSError, ValueError, KeyError, TypeError):  # damaged after it was made
             shutil.rmtree(place)
             unfinished.rename(place)
-
-
-def _decode(slices: Sequence[SliceFiles], place: Path) -> tuple[str, list[UserError]]:
-    """Write the files of a volume into `place` with one slice in memory at a time; returns its key and the faults."""
-    digest = hashlib.sha256(json.dumps({"format": FORMAT, "hu_range": HU_RANGE}).encode())
-    faults: list[UserError] = []
-    headers: list[SliceHeader] = []
-    liver: list[int] = []
-    encodings: set[str] = set()
-    labelled = slices[0].mask_path is not None
-    with atomic_file(place / "hu.npy") as hu_file, atomic_file(place / "mask.npy") as mask_file:
-        for item in slices:
-            hu = mask = None
-            try:
-                header, hu = item.read()
-                if not headers:
-                    _write_header(hu_file, "<i2", (len(slices), *hu.shape))
-                    _write_header(mask_file, "|u1", (len(slices), *hu.shape))
-                headers.append(header)
-                digest.update(header.content.encode())
-                hu_file.write(hu.data)
-                expected = (headers[0].rows, headers[0].columns)
-                if hu.shape != expected:
-                    faults.append(_size_fault(item.path, hu.shape, expected, slices[0].path))
-            except UserError as error:
-                faults.append(error)
-            if item.mask_path is not None:
-                try:
-                    encoding, mask = item.read_mask()
-                    digest.update(item.mask_digest())
-                    encodings.add(encoding)
-                    liver.append(int(np.count_nonzero(mask)))
-                    mask_file.write(mask.data)
-                    if hu is not None and mask.shape != hu.shape:
-                        faults.append(_size_fault(item.mask_path, mask.shape, hu.shape, item.path))
-                except UserError as error:
-                    faults.append(error)
-    if faults:
-        return "", faults
-    key = digest.hexdigest()[:40]
-    if not labelled:
-        (place / "mask.npy").unlink()
-    first, z_mm = headers[0], _z_positions(headers)
-    meta = Meta(
-        key=key,
-        shape=(len(headers), first.rows, first.columns),
-        spacing_mm=(_z_step(z_mm), first.pixel_spacing_mm[0], first.pixel_spacing_mm[1]),
-        z_mm=z_mm,
-        orientation=first.orientation,
-        first_position_mm=first.position_mm,
-        slice_thickness_mm=first.slice_thickness_mm,
-        intercepts=sorted({header.intercept for header in headers}),
-        synthetic=any(header.synthetic for header in headers),
-        liver_pixels=liver if labelled else None,
-        mask_encodings=sorted(encodings - {""}) if labelled else None,
-    )
-    write_json(place / "slices.json", [asdict(header) for header in headers])
-    write_json(place / "meta.json", asdict(meta))
-    return key, []
-
-
-def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:
-    # A plain file rather than open_memmap: on a full disk a write fails, where a mapping would end the process.
-    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
-
-
-def _size_fault(path: Path, found: tuple[int, ...], expected: tuple[int, ...], like: Path) -> UserError:
-    return UserError(
-        f"{path}: expected {expected[0]} x {expected[1]} pixels like {like.name}, found {found[0]} x {found[1]}; "
-        "restore the file that belongs to this series.",
-        "mixed_sizes",
-    )
-
-
-def _z_positions(headers: list[SliceHeader]) -> list[float]:
-    """Position of each slice along the slice normal, mm."""
-    normal = slice_normal(headers[0].orientation)
-    return [float(np.dot(normal, header.position_mm)) for header in headers]
-
-
-def _z_step(z_mm: list[float]) -> float:
-    """Distance between slices in mm, from the first and the last position as in the official evaluation."""
-    return abs(z_mm[-1] - z_mm[0]) / (len(z_mm) - 1) if len(z_mm) > 1 else 0.0

@@ -13,9 +13,11 @@ import pydicom
 import pytest
 from PIL import Image
 
+from chaos_seg.data import decoded as decoded_module
 from chaos_seg.data import store as store_module
+from chaos_seg.data.decoded import Meta
 from chaos_seg.data.sources.chaos import PatientFolder, chaos, find_patients
-from chaos_seg.data.store import Meta, StoredScan, fingerprint, open_patients, open_volumes
+from chaos_seg.data.store import StoredScan, fingerprint, open_patients, open_volumes
 from chaos_seg.errors import UserError
 
 
@@ -36,34 +38,6 @@ def edit(path: Path, **tags: object) -> None:
     for name, value in tags.items():
         setattr(dataset, name, value)
     dataset.save_as(path)
-
-
-def test_holds_what_the_files_hold(phantom_root: Path, tmp_path: Path) -> None:
-    for patient, volume in volumes(phantom_root, tmp_path).items():
-        dicoms, masks = (patient_files(phantom_root, patient, kind) for kind in ("DICOM_anon", "Ground"))
-        for rank, (dicom, mask) in enumerate(zip(dicoms, masks, strict=True)):
-            dataset = pydicom.dcmread(dicom)
-            hu = dataset.pixel_array.astype(int) + int(dataset.RescaleIntercept)
-            assert np.array_equal(volume.hu(rank), np.clip(hu, -2048, 3071))
-            with Image.open(mask) as image:
-                assert np.array_equal(volume.mask(rank), np.asarray(image).astype(np.uint8))
-        assert volume.meta.liver_pixels == [int(volume.mask(rank).sum()) for rank in range(volume.slices)]
-        assert volume.meta.synthetic
-
-
-def test_z_spacing_is_the_step_of_the_positions_not_slice_thickness(phantom_root: Path, tmp_path: Path) -> None:
-    meta = volumes(phantom_root, tmp_path)["1"].meta
-    step = 240 / 7
-    assert meta.spacing_mm == pytest.approx((step, 370 / 32, 370 / 32), abs=1e-3)
-    assert meta.slice_thickness_mm == pytest.approx(1.6 * step, abs=1e-3)
-    assert meta.z_mm == pytest.approx([-step * k for k in range(7)], abs=1e-3)  # descends along the file names
-
-
-def test_intercepts_differ_and_corner_outliers_are_clipped(phantom_root: Path, tmp_path: Path) -> None:
-    found = volumes(phantom_root, tmp_path)
-    assert {tuple(v.meta.intercepts) for v in found.values()} == {(-1000.0,), (-1024.0,), (-1200.0,)}
-    assert found["1"].hu(0)[0, :2].tolist() == [3071, 3071]
-    assert found["2"].hu(0)[0, :2].tolist() == [-1200, -1200]
 
 
 def test_second_opening_reads_no_file(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +75,8 @@ def test_a_changed_mask_or_hu_range_makes_another_volume(
     after = volumes(tree, tmp_path / "s")
     assert after["2"].meta.key != before["2"].meta.key and after["1"].meta == before["1"].meta
     assert np.array_equal(after["2"].mask(3), before["2"].mask(3)[::-1])
-    monkeypatch.setattr(store_module, "HU_RANGE", (-1024, 3071))
+    for module in (decoded_module, store_module):
+        monkeypatch.setattr(module, "HU_RANGE", (-1024, 3071))
     assert volumes(tree, tmp_path / "s")["1"].meta.key != before["1"].meta.key
 
 
@@ -109,22 +84,6 @@ def test_exchanged_patients_have_another_fingerprint(phantom_root: Path, tmp_pat
     first, second, *_ = volumes(phantom_root, tmp_path).values()
     exchanged = replace(first, name=second.name), replace(second, name=first.name)
     assert fingerprint(exchanged) != fingerprint((first, second))
-
-
-def test_meta_speaks_of_every_slice_and_of_rows_before_columns(tree: Path, tmp_path: Path) -> None:
-    paths = patient_files(tree, "1", "DICOM_anon")
-    for path in paths:
-        edit(path, PixelSpacing=[2.0, 3.0])
-    edit(paths[5], RescaleIntercept=-1000)
-    for path in paths[:6]:
-        edit(path, SyntheticData="NO")
-    meta = volumes(tree, tmp_path / "s")["1"].meta
-    assert list(meta.spacing_mm[1:]) == [2.0, 3.0]
-    scan = volumes(tree, tmp_path / "s")["1"]
-    assert scan.mean_spacing_mm == meta.spacing_mm and scan.z_mm.tolist() == meta.z_mm
-    assert (scan.row_mm.tolist(), scan.column_mm.tolist()) == ([0, 2, 0], [3, 0, 0])
-    assert np.array_equal(scan.origin_mm, [header.position_mm for header in scan.headers()])
-    assert meta.intercepts == [-1024.0, -1000.0] and meta.synthetic  # one slice is enough
 
 
 def test_a_volume_that_ends_early_is_an_error_and_no_slice(phantom_root: Path, tmp_path: Path) -> None:
