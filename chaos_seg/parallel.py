@@ -1,6 +1,9 @@
 """One task for many patients, by as many processes as there are cores, with a progress bar."""
 
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -23,5 +26,17 @@ def _results(task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     if workers < 2:
         yield from map(task, items)
     else:
-        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        with ProcessPoolExecutor(workers, initializer=_begin, initargs=(os.getpid(),)) as pool:
             yield from pool.map(task, items)
+
+
+def _begin(parent: int) -> None:
+    """One thread for OpenCV, and an end when `parent` is killed, which a pool's processes would wait for for good."""
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
