@@ -224,9 +224,9 @@ class PredictConfig:
         """The paths of the models."""
         given = [self.ckpt] if isinstance(self.ckpt, str) else list(self.ckpt or [])
         _expect(bool(given) and all(isinstance(path, str) for path in given), "ckpt", self.ckpt, "a path or a list")
-        found = [[path] if "*" not in path or Path(path).exists() else self._matching(path) for path in given]
-        _expect(all(found), "ckpt", self.ckpt, "checkpoints, found none")
-        return [path for paths in found for path in paths]
+        matches = [[path] if "*" not in path or Path(path).exists() else self._matching(path) for path in given]
+        _expect(all(matches), "ckpt", self.ckpt, "checkpoints, found none")
+        return [path for paths in matches for path in paths]
 
     @staticmethod
     def _matching(path: str) -> list[str]:
@@ -246,8 +246,8 @@ def _expect_threshold(threshold: float) -> None:
 def _expect_ids(cfg: DictConfig | ListConfig) -> None:
     """Refuse what YAML made of an id that is not in quotes; whole numbers stand for the text that they print as."""
     for side in SIDES:
-        listed = OmegaConf.select(cfg, f"data.split.{side}")
-        for patient in listed if isinstance(listed, ListConfig) else ():
+        patients = OmegaConf.select(cfg, f"data.split.{side}")
+        for patient in patients if isinstance(patients, ListConfig) else ():
             if type(patient) not in (str, int):
                 raise UserError(
                     f"data.split.{side}: expected ids of patients, found {patient}; write this id in quotes."

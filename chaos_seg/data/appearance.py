@@ -102,17 +102,17 @@ class TrainingRange:
 
 def unlike_training(scan: Fingerprint, training: TrainingRange | None) -> list[str]:
     """How a scan differs from what the model was trained on, a sentence each; `training` None is unknown, and said."""
-    found = []
+    sentences = []
     if scan.cold_share < MIN_COLD_SHARE:
-        found.append(f"{100 * scan.cold_share:.1f} % of pixels are air or fat: no CT in HU, or a lost rescale")
+        sentences.append(f"{100 * scan.cold_share:.1f} % of pixels are air or fat: no CT in HU, or a lost rescale")
     if training is None:
-        return [*found, "unknown whether it is like the training data: the checkpoint does not say"]
+        return [*sentences, "unknown whether it is like the training data: the checkpoint does not say"]
     for name, value, low, high in zip(("z", "y", "x"), scan.spacing_mm, *training.spacing_mm, strict=True):
         if np.isfinite(value) and not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
-            found.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
+            sentences.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
     for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
         if not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:
-            found.append(
+            sentences.append(
                 f"{percent} % of the body lies below {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
             )
-    return found
+    return sentences

@@ -30,13 +30,13 @@ def identifying(dataset: Dataset) -> tuple[str, ...]:
     Attribute keywords ("PatientName"), "date in <UID>", "private attributes (group 0009)" and "burned-in text". Names
     that are pseudonyms, such as CHAOS^CT_SET_3, are left out.
     """
-    found = set(_attributes(dataset))
+    places = set(_attributes(dataset))
     for keyword in _UIDS:
         if _DATE_IN_UID.search(str(dataset.get(keyword, ""))):
-            found.add(f"date in {keyword}")
+            places.add(f"date in {keyword}")
     if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES":
-        found.add("burned-in text")
-    return tuple(sorted(found))
+        places.add("burned-in text")
+    return tuple(sorted(places))
 
 
 def _attributes(dataset: Dataset) -> Iterator[str]:

@@ -103,8 +103,8 @@ def _border_voxels(mask: np.ndarray, box: Box) -> np.ndarray:
 
     The box has a margin of background, except where the volume ends: there border() has to see that it ends.
     """
-    found = border(mask[box].astype(bool))
-    indices = np.unravel_index(np.flatnonzero(found), found.shape)  # a fifth of the time of np.argwhere
+    on_border = border(mask[box].astype(bool))
+    indices = np.unravel_index(np.flatnonzero(on_border), on_border.shape)  # a fifth of the time of np.argwhere
     return np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
 
 

@@ -23,9 +23,9 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> Box:
     if not len(z):
         return slice(0, 0), slice(0, 0), slice(0, 0)
     plane = np.any(mask[z[0] : z[-1] + 1], axis=0)  # only the slices that matter: most of a CT has no liver
-    found = z, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
-    low = [max(int(axis[0]) - margin, 0) for axis in found]
-    high = [int(axis[-1]) + 1 + margin for axis in found]  # a slice may end behind the volume
+    extents = z, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    low = [max(int(axis[0]) - margin, 0) for axis in extents]
+    high = [int(axis[-1]) + 1 + margin for axis in extents]  # a slice may end behind the volume
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 

@@ -49,8 +49,8 @@ def per_patient(scores: Iterable[Score]) -> Paired:
     if not runs:
         raise UserError("Expected the scores of at least one loss, found none; evaluate a run first.")
     every = sorted(set().union(*runs.values()))
-    for loss, found in runs.items():
-        if missing := [key for key in every if key not in found]:
+    for loss, by_run in runs.items():
+        if missing := [key for key in every if key not in by_run]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UserError(
                 f"{loss}: expected the patients, seeds and folds of the other losses ({', '.join(runs)}), found no "
@@ -59,8 +59,8 @@ def per_patient(scores: Iterable[Score]) -> Paired:
             )
     patients = sorted({patient for _, _, patient in every}, key=lambda patient: (len(patient), patient))
     means = {
-        loss: np.array([np.mean([found[key] for key in every if key[2] == patient]) for patient in patients])
-        for loss, found in runs.items()
+        loss: np.array([np.mean([by_run[key] for key in every if key[2] == patient]) for patient in patients])
+        for loss, by_run in runs.items()
     }
     undefined = {p: tuple(loss for loss in runs if not np.isfinite(means[loss][k])) for k, p in enumerate(patients)}
     left_out = {patient: losses for patient, losses in undefined.items() if losses}

@@ -143,13 +143,14 @@ def _check_masks(model: bytes, segmenter: Segmenter) -> None:
     preprocessing = segmenter.preprocessing
     threshold = segmenter.hparams["threshold"]
     runtime, rng = session(model), np.random.default_rng(0)
-    expected, found = [], []
+    by_torch: list[np.ndarray] = []
+    by_runtime: list[np.ndarray] = []
     for count in CHECKED_BATCHES:
         images = np.stack([preprocessing.image(hu)[None] for hu, _ in render(rng, count, preprocessing.image_size)])
         with torch.inference_mode():
-            expected.append(segmenter(torch.from_numpy(images)).float().sigmoid().numpy())
-        found.append(runtime.run(["probability"], {"image": images})[0])
-    a, b = np.concatenate(expected), np.concatenate(found)
+            by_torch.append(segmenter(torch.from_numpy(images)).float().sigmoid().numpy())
+        by_runtime.append(runtime.run(["probability"], {"image": images})[0])
+    a, b = np.concatenate(by_torch), np.concatenate(by_runtime)
     different, gap = float(np.mean((a * 255 > threshold) != (b * 255 > threshold))), float(np.abs(a - b).max())
     if not (different <= DIFFERENT_PIXELS and gap <= PROBABILITY_GAP):  # NaN is refused too
         raise RuntimeError(

@@ -49,9 +49,9 @@ def predict_scan(
         mask = PackedMask(masks.largest_component(mask))
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
-    told = np.array(disagreements) if disagreements and axial.streams else None
+    of_slices = np.array(disagreements) if disagreements and axial.streams else None
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, told, counts.fingerprint(spacing_mm), seconds)
+    return Prediction(mask, of_slices, counts.fingerprint(spacing_mm), seconds)
 
 
 def alarms_of(scan: Scan, prediction: Prediction, volume_ml: float) -> tuple[list[str], list[SliceAlarm], list[str]]:
@@ -60,8 +60,8 @@ def alarms_of(scan: Scan, prediction: Prediction, volume_ml: float) -> tuple[lis
     Each slice is read once at most.
     """
     pictures = Pictures(scan.hu, prediction.mask)
-    found = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
-    return found.findings, found.slices, pictures.of(found.slices)
+    looked = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
+    return looked.findings, looked.slices, pictures.of(looked.slices)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:

@@ -74,8 +74,8 @@ class Predictor:
 
     def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The mean of passes(): float32 (rows, columns) for each slice."""
-        for found in self.passes(slices):
-            yield found.mean(axis=0)
+        for passes in self.passes(slices):
+            yield passes.mean(axis=0)
 
     def mask(self, slices: Iterable[np.ndarray], threshold: float) -> PackedMask:
         """Liver where 255 * probability is above the threshold."""
@@ -86,8 +86,8 @@ class Predictor:
         if angle:
             images = np.stack([_turned(image, angle, cv2.BORDER_REPLICATE) for image in images])
         logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))
-        found: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
-        return np.stack([_turned(one, -angle, cv2.BORDER_CONSTANT) for one in found]) if angle else found
+        probability: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
+        return np.stack([_turned(one, -angle, cv2.BORDER_CONSTANT) for one in probability]) if angle else probability
 
 
 def _turned(image: np.ndarray, degrees: float, border: int) -> np.ndarray:

@@ -29,12 +29,15 @@ def results_folder(submission: Path, patient: str) -> Path:
 def faults(folder: Path, mask: np.ndarray) -> list[str]:
     """What is wrong with a patient's Results folder, read back, when it should hold `mask` (slices, rows, columns)."""
     names = [f"img{rank:03d}.png" for rank in range(len(mask))]
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if found != names:
-        missing, other = sorted(set(names) - set(found)), sorted(set(found) - set(names))
-        told = [*(f"{name} is missing" for name in missing[:1]), *(f"{name} is none of them" for name in other[:1])]
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if there != names:
+        missing, other = sorted(set(names) - set(there)), sorted(set(there) - set(names))
+        differences = [
+            *(f"{name} is missing" for name in missing[:1]),
+            *(f"{name} is none of them" for name in other[:1]),
+        ]
         expected = f"{len(names)} files, {names[0]} to {names[-1]}"
-        return [f"{folder}: expected {expected}, found {len(found)}; {', '.join(told)}"]
+        return [f"{folder}: expected {expected}, found {len(there)}; {', '.join(differences)}"]
     wrong = []
     for name, plane in zip(names, mask, strict=True):
         try:
@@ -56,12 +59,12 @@ def faults(folder: Path, mask: np.ndarray) -> list[str]:
 
 def completeness(patients: Sequence[str]) -> list[str]:
     """What keeps these patients from being the challenge's test set."""
-    told = []
+    lacking = []
     if missing := [patient for patient in EXPECTED if patient not in patients]:
-        told.append(f"{len(missing)} of the challenge's {len(EXPECTED)} patients are missing: {' '.join(missing)}")
+        lacking.append(f"{len(missing)} of the challenge's {len(EXPECTED)} patients are missing: {' '.join(missing)}")
     if other := [patient for patient in patients if patient not in EXPECTED]:
-        told.append(f"not the challenge's: {' '.join(other)}")
-    return told
+        lacking.append(f"not the challenge's: {' '.join(other)}")
+    return lacking
 
 
 def pack(submission: Path, archive: Path) -> None:

@@ -44,8 +44,8 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
         "synthetic": any(volume.synthetic for volume in volumes),
         "counts": {level: counts[level] for level in LEVELS},
     }
-    told = {"findings": [asdict(finding) for finding in findings], "facts": rows}
-    write_json(folder / "audit.json", {**result, **told, "measures": {p: asdict(m) for p, m in measures.items()}})
+    details = {"findings": [asdict(finding) for finding in findings], "facts": rows}
+    write_json(folder / "audit.json", {**result, **details, "measures": {p: asdict(m) for p, m in measures.items()}})
     page = audit_page(result, rows, findings, volumes, measures)
     write_bytes(folder / "audit.html", page.encode(errors="backslashreplace"))
     log.info("\n%s\n", audit_text(result, rows, findings))
@@ -78,5 +78,9 @@ def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings:
     title = f"{result['root']}: {result['patients']} patients, {result['slices']} slices, {counted(result['counts'])}"
     if result["synthetic"]:
         title += ", SYNTHETIC phantom"
-    found = [f"{finding.level:<7}  {finding.code}, patient {finding.patient}: {finding.text}" for finding in findings]
-    return "\n".join([title, f"Fingerprint {result['fingerprint'][:16]}", "", *lines, *([""] if found else []), *found])
+    sentences = [
+        f"{finding.level:<7}  {finding.code}, patient {finding.patient}: {finding.text}" for finding in findings
+    ]
+    return "\n".join(
+        [title, f"Fingerprint {result['fingerprint'][:16]}", "", *lines, *([""] if sentences else []), *sentences]
+    )

@@ -47,10 +47,10 @@ _CHALLENGE_COLUMNS = dict(
 
 def patient_values(scores: Iterable[PatientScore | ChallengeScore], metric: str) -> dict[str, float]:
     """A metric of each patient, the mean over the runs that scored it; NaN when one of them has none."""
-    found: dict[str, list[float]] = {}
+    values_of: dict[str, list[float]] = {}
     for row in scores:
-        found.setdefault(row.patient, []).append(row.values.get(metric, np.nan))
-    return {patient: float(np.mean(values)) for patient, values in found.items()}
+        values_of.setdefault(row.patient, []).append(row.values.get(metric, np.nan))
+    return {patient: float(np.mean(values)) for patient, values in values_of.items()}
 
 
 def shared_values(
@@ -62,15 +62,15 @@ def shared_values(
     finds no liver would gain by leaving the patient out unseen.
     """
     values = {arm: patient_values(rows, metric) for arm, rows in scores.items()}
-    known = {arm: {p for p, value in found.items() if not np.isnan(value)} for arm, found in values.items()}
+    known = {arm: {p for p, value in of_patient.items() if not np.isnan(value)} for arm, of_patient in values.items()}
     left_out: dict[str, list[str]] = {}
-    for arm, found in values.items():
-        for patient in found if known[arm] else ():
+    for arm, of_patient in values.items():
+        for patient in of_patient if known[arm] else ():
             if patient not in known[arm]:
                 left_out.setdefault(patient, []).append(arm)
     shared = {
-        arm: {p: value for p, value in found.items() if p in known[arm] and p not in left_out}
-        for arm, found in values.items()
+        arm: {p: value for p, value in of_patient.items() if p in known[arm] and p not in left_out}
+        for arm, of_patient in values.items()
     }
     return shared, left_out
 
@@ -83,9 +83,9 @@ def _notes(
     """What a reader of means must know first: arms on other patients, and who is left out of which mean."""
     counted = [Counter((row.side, row.patient) for row in rows) for rows in scores.values()]
     who = []
-    for name, found in left_out.items():
-        if found:
-            patients = ", ".join(f"{patient} ({' and '.join(arms)})" for patient, arms in found.items())
+    for name, names_of in left_out.items():
+        if names_of:
+            patients = ", ".join(f"{patient} ({' and '.join(arms)})" for patient, arms in names_of.items())
             who.append(f"{name}: {patients}")
     words = f"Left out of means, under every loss, for want of a value under the one in brackets: {'; '.join(who)}."
     unequal = any(one != counted[0] for one in counted)
@@ -216,10 +216,10 @@ def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | No
     if len(by_arm(runs)) < 2:
         return None, ["One loss alone: nothing to compare it with."]
     try:
-        found = paired(runs, side, metric)
+        scores = paired(runs, side, metric)
     except UserError as error:
         return None, [*([UNBALANCED] if unbalanced(runs) else []), f"No paired comparison: {error}"]
-    pairs = compare_pairs(found)
+    pairs = compare_pairs(scores)
     rows = []
     for pair in pairs:
         d = pair.difference
@@ -232,11 +232,11 @@ def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | No
         *(Column("level %", 1), Column("first higher"), Column("p", 4), Column("p Holm", 4), Column("least p Holm", 4)),
     ]
     table = Table(f"pairs_{side}_{metric}", f"{name} of the {side} patients, pairs of losses", columns, rows)
-    few = too_few(len(found.patients), len(pairs))
-    told = [few] if few else [f"{one[0].upper()}{one[1:]}" for one in (sentence(pair, name) for pair in pairs)]
-    return table, told + [
+    few = too_few(len(scores.patients), len(pairs))
+    sentences = [few] if few else [f"{one[0].upper()}{one[1:]}" for one in (sentence(pair, name) for pair in pairs)]
+    return table, sentences + [
         f"Patient {patient} is left out: no score is defined under {', '.join(arms)}."
-        for patient, arms in found.left_out.items()
+        for patient, arms in scores.left_out.items()
     ]
 
 

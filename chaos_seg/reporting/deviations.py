@@ -65,14 +65,14 @@ def _judged(
     setting: Setting, configs: Sequence[Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, str, str]:
     """What a setting with keys is here, its mark, and why."""
-    found = [tuple(config.get(key) for key in setting.keys) for config in configs]
-    here = "; ".join(dict.fromkeys(told for values in found if (told := _told(setting, values)))) or "none"
+    used = [tuple(config.get(key) for key in setting.keys) for config in configs]
+    here = "; ".join(dict.fromkeys(told for values in used if (told := _told(setting, values)))) or "none"
     if setting.name == "Loss":
-        return here, "stated" if all(name in LOSS_AVERAGES for (name,) in found) else "changed", setting.why
+        return here, "stated" if all(name in LOSS_AVERAGES for (name,) in used) else "changed", setting.why
     if setting.stated is not None:
-        return here, "stated" if all(values == setting.same for values in found) else "changed", setting.why
+        return here, "stated" if all(values == setting.same for values in used) else "changed", setting.why
     usual = [tuple(defaults[config["loss.name"]].get(key) for key in setting.keys) for config in configs]
-    other = {_told(setting, b) for a, b in zip(found, usual, strict=True) if repr(a) != repr(b)}  # 1 is not 1.0 of all
+    other = {_told(setting, b) for a, b in zip(used, usual, strict=True) if repr(a) != repr(b)}  # 1 is not 1.0 of all
     if not other or set(setting.keys) <= {*REPEATS}:
         return here, "assumed", setting.why
     return here, "changed", f"The default is {'; '.join(sorted(other)) or 'none'}."

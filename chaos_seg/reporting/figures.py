@@ -74,8 +74,8 @@ def curve_figure(arms: Arms, names: Mapping[str, str], ylabel: str, together: st
             for (name, label), colour in zip(names.items(), (BLUE, ORANGE, GREEN), strict=False):
                 for side, line in (("train", "--"), ("val", "-")):
                     shade = colour if len(names) > 1 or side == "train" else ORANGE
-                    told = f"{label}{'validation' if side == 'val' else 'training'}"
-                    _draw_mean(axes, runs, f"{side}/{name}", line, shade, told)
+                    label_of_side = f"{label}{'validation' if side == 'val' else 'training'}"
+                    _draw_mean(axes, runs, f"{side}/{name}", line, shade, label_of_side)
             axes.set_title(arm, fontsize=10, loc="left")
         for (arm, runs), colour, style in zip(arms.items(), cycle(COLOURS), cycle(LINES), strict=False):
             _draw_mean(panels[-1], runs, f"val/{together}", style, colour, arm)
@@ -112,7 +112,7 @@ def slice_positions(run: Run, side: str) -> list[tuple[float, np.ndarray, np.nda
     The position is 0 at the dome, the liver's highest slice, and 1 at its tip, the lowest; below 0 and above 1 are
     slices beyond. z grows towards the head. Patients without liver are left out.
     """
-    found = []
+    slices = []
     for patient in run.patients(side):
         rows = run.slices[patient]
         z = np.array([float(row["z_mm"]) for row in rows])
@@ -123,8 +123,8 @@ def slice_positions(run: Run, side: str) -> list[tuple[float, np.ndarray, np.nda
             continue
         dome, tip = z[liver > 0].max(), z[liver > 0].min()
         place = (dome - z) / (dome - tip) if dome > tip else np.where(z == dome, 0.5, np.sign(dome - z) * np.inf)
-        found += [(float(p), c, f, int(liver.sum())) for p, c, f in zip(place, counts, far, strict=True)]
-    return found
+        slices += [(float(p), c, f, int(liver.sum())) for p, c, f in zip(place, counts, far, strict=True)]
+    return slices
 
 
 def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:

@@ -20,12 +20,12 @@ TRUE_RGB, PREDICTED_RGB = (86, 180, 233), (230, 159, 0)  # sky blue and orange o
 
 def body_box(hu: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
     """Rows and columns of a slice in which more than 2 % are denser than fat, and a margin; all when there are none."""
-    found = [np.flatnonzero((hu > FAT_HU).mean(axis=axis) > 0.02) for axis in (1, 0)]
-    if not all(len(places) for places in found):
+    body_places = [np.flatnonzero((hu > FAT_HU).mean(axis=axis) > 0.02) for axis in (1, 0)]
+    if not all(len(places) for places in body_places):
         return slice(0, hu.shape[0]), slice(0, hu.shape[1])
     rows, columns = (
         slice(max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, size))
-        for places, size in zip(found, hu.shape, strict=True)
+        for places, size in zip(body_places, hu.shape, strict=True)
     )
     return rows, columns
 

@@ -61,10 +61,10 @@ def why_apart(scores: Iterable[PatientScore], synthetic: bool) -> str | None:
     """Why scores must not share a table with the study's numbers; None when patients and split are the study's."""
     if synthetic:
         return "they scored synthetic phantoms"
-    found = {(row.side, row.patient, row.slices) for row in scores}
-    if found == {(side, patient, SLICES[patient]) for side, printed in PATIENTS.items() for patient in printed}:
+    scored = {(row.side, row.patient, row.slices) for row in scores}
+    if scored == {(side, patient, SLICES[patient]) for side, printed in PATIENTS.items() for patient in printed}:
         return None
-    patients = {(patient, slices) for _, patient, slices in found}
+    patients = {(patient, slices) for _, patient, slices in scored}
     same = len(patients & SLICES.items())
     if same < len(SLICES) or len(patients) > same:
         others = (

@@ -97,13 +97,13 @@ def _figures(runs: Sequence[Run], arms: figures.Arms, last: str) -> dict[str, Fi
 
 def example(runs: Sequence[Run], kind: str) -> dict[str, Any] | None:
     """The best, median or worst slice of an arm: of the runs' own ones, which it is of, and its picture."""
-    found = sorted(
+    examples = sorted(
         ((run.summary["slices"][kind]["dice"], run.folder.name, run) for run in runs if kind in run.summary["slices"]),
         key=lambda one: one[:2],
     )
-    if not found:
+    if not examples:
         return None
-    _, _, run = found[{"best": -1, "median": len(found) // 2, "worst": 0}[kind]]
+    _, _, run = examples[{"best": -1, "median": len(examples) // 2, "worst": 0}[kind]]
     picture = RunFolder(run.folder).example(kind).read_bytes()
     return {"run": run.folder.name, "picture": data_uri(picture, "png"), **run.summary["slices"][kind]}
 
@@ -127,7 +127,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 def common_facts(runs: Sequence[Run]) -> Mapping[str, str]:
     """What the runs' manifests say: all the values that occur, most often one."""
 
-    def told(values: Sequence[Any]) -> str:
+    def distinct(values: Sequence[Any]) -> str:
         return "; ".join(dict.fromkeys(str(value) for value in values))
 
     manifests = [run.manifest for run in runs]
@@ -136,16 +136,18 @@ def common_facts(runs: Sequence[Run]) -> Mapping[str, str]:
         for m in manifests
     ]
     return {
-        "Data": told([m["data"]["root"] for m in manifests]),
-        "Data fingerprint": told([run.summary["data_fingerprint"] for run in runs]),
-        "Audit of the data": told([_audit(m["data"]["audit"]) for m in manifests]),
-        "Commit": told(commits),
-        "CPU threads": told([m["cpu_threads"] for m in manifests]),
-        "Versions": told([", ".join(f"{name} {number}" for name, number in m["versions"].items()) for m in manifests]),
+        "Data": distinct([m["data"]["root"] for m in manifests]),
+        "Data fingerprint": distinct([run.summary["data_fingerprint"] for run in runs]),
+        "Audit of the data": distinct([_audit(m["data"]["audit"]) for m in manifests]),
+        "Commit": distinct(commits),
+        "CPU threads": distinct([m["cpu_threads"] for m in manifests]),
+        "Versions": distinct(
+            [", ".join(f"{name} {number}" for name, number in m["versions"].items()) for m in manifests]
+        ),
     }
 
 
-def _audit(found: Mapping[str, int] | str) -> str:
-    if isinstance(found, str):
-        return found
-    return "no error" + "".join(f", {n} {level}{'s' if n > 1 else ''}" for level, n in found.items())
+def _audit(counts: Mapping[str, int] | str) -> str:
+    if isinstance(counts, str):
+        return counts
+    return "no error" + "".join(f", {n} {level}{'s' if n > 1 else ''}" for level, n in counts.items())

@@ -53,19 +53,19 @@ class Run:
     @cached_property
     def slices(self) -> dict[str, list[dict[str, str]]]:
         """The rows of per_slice.csv of each patient."""
-        found: dict[str, list[dict[str, str]]] = {}
+        rows_of: dict[str, list[dict[str, str]]] = {}
         for row in read_csv(RunFolder(self.folder).per_slice):
-            found.setdefault(row["patient"], []).append(row)
-        return found
+            rows_of.setdefault(row["patient"], []).append(row)
+        return rows_of
 
     @cached_property
     def levels(self) -> dict[str, np.ndarray]:
         """count_levels() of each patient, int64 (2, 256)."""
-        found: dict[str, np.ndarray] = {}
+        levels_of: dict[str, np.ndarray] = {}
         for row in read_csv(RunFolder(self.folder).calibration):
-            counts = found.setdefault(row["patient"], np.zeros((2, LEVELS), np.int64))
+            counts = levels_of.setdefault(row["patient"], np.zeros((2, LEVELS), np.int64))
             counts[:, int(row["level"])] = int(row["other"]), int(row["liver"])
-        return found
+        return levels_of
 
     def patients(self, side: str) -> list[str]:
         """The patients of one side."""

@@ -26,11 +26,11 @@ def study_table(study: Path) -> str:
     lines = []
     for run in _runs(study):
         manifest = run.manifest()
-        told = str(manifest.get("error") or "").split(chr(10))[0]
+        words = str(manifest.get("error") or "").split(chr(10))[0]
         if manifest["status"] == "finished":
             dice = read_json(run.summary)["averages"]["volume_dice"]
-            told = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
-        lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {told}")
+            words = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
+        lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {words}")
     if unfinished := [run.name for run, found in study_runs(study).items() if found != "finished"]:
         lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
     return "\n".join(lines)

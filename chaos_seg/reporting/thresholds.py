@@ -21,12 +21,12 @@ def dice_by_threshold(runs: Sequence[Run], side: str) -> np.ndarray:
 
 def _curves(runs: Sequence[Run], side: str) -> dict[str, np.ndarray]:
     """dice_by_threshold() of each patient. Dice of one without liver is 0 or none at all, as the threshold goes."""
-    found: dict[str, list[np.ndarray]] = {}
+    curves_of: dict[str, list[np.ndarray]] = {}
     for run in runs:
         for patient in run.patients(side):
             if run.levels[patient][1].any():
-                found.setdefault(patient, []).append(score.dice(counts_by_threshold(run.levels[patient])))
-    return {patient: np.mean(curves, axis=0) for patient, curves in found.items()}
+                curves_of.setdefault(patient, []).append(score.dice(counts_by_threshold(run.levels[patient])))
+    return {patient: np.mean(curves, axis=0) for patient, curves in curves_of.items()}
 
 
 def threshold_table(runs: Sequence[Run]) -> Table:
