@@ -77,15 +77,48 @@ def read_place(path: Path) -> Slice | LeftOut | None:
 
 
 def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
-    meta = header.file_meta
-    if str(meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "DirectoryRecordSequence" in header:
+    if left_out := _no_slice(path, header):
+        return left_out
+    if (place := _place(header)) is None:
+        return LeftOut(
+            path,
+            "no ImagePositionPatient, ImageOrientationPatient, PixelSpacing or size that can be used to place a mask, "
+            f"{_of_series(header)}; export it again",
+            lost=True,
+        )
+    position, orientation, spacing, size = place
+    thickness = _numbers(header, "SliceThickness")
+    return Slice(
+        path=path,
+        instance=_text(header, "SOPInstanceUID") or _text(header.file_meta, "MediaStorageSOPInstanceUID"),
+        patient=_text(header, "PatientID"),
+        name=_text(header, "PatientName"),
+        study=_text(header, "StudyInstanceUID"),
+        series=_text(header, "SeriesInstanceUID"),
+        frame=_text(header, "FrameOfReferenceUID"),
+        number=_text(header, "SeriesNumber"),
+        description=_text(header, "SeriesDescription"),
+        syntax=_text(header.file_meta, "TransferSyntaxUID"),
+        position_mm=position,
+        orientation=orientation,
+        spacing_mm=spacing,
+        size=size,
+        thickness_mm=float(thickness[0]) if len(thickness) == 1 and _is_spacing(thickness) else 0.0,
+        normal=_normal(orientation),
+        times=tuple(_text(header, key) for key in PHASES),
+        synthetic=_text(header, "SyntheticData") == "YES",
+    )
+
+
+def _no_slice(path: Path, header: pydicom.Dataset) -> LeftOut | None:
+    """Why a file is no single grey slice in HU, by what it calls itself; None when it is one."""
+    if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "DirectoryRecordSequence" in header:
         return LeftOut(path, "an index of other files (DICOMDIR)")
     modality, kind = _text(header, "Modality"), [str(value) for value in _values(header, "ImageType")]
     if not modality:
         damaged = "Rows" in header or "SOPClassUID" not in header
         return LeftOut(path, "damaged DICOM: it has no Modality" if damaged else "DICOM that is no image", lost=damaged)
-    number, description = _text(header, "SeriesNumber"), _text(header, "SeriesDescription")
-    series = f"of series {number or 'without a number'} {description!r}"
+    series = _of_series(header)
     if modality != "CT":
         return LeftOut(path, f"no CT but {modality:.16} {series}")
     if "LOCALIZER" in kind:
@@ -98,42 +131,26 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         return LeftOut(
             path, f"several frames or colours in one file {series}; export it as single grey slices", lost=True
         )
+    return None
+
+
+def _of_series(header: pydicom.Dataset) -> str:
+    return f"of series {_text(header, 'SeriesNumber') or 'without a number'} {_text(header, 'SeriesDescription')!r}"
+
+
+def _place(header: pydicom.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]] | None:
+    """Position, orientation, spacing and size as Slice has them; None unless all can be used to place a mask."""
     geometry = [_numbers(header, key) for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")]
     position, orientation, spacing = geometry
     size = _whole(header, "Rows", 0), _whole(header, "Columns", 0)
-    sound = [len(values) for values in geometry] == [3, 6, 2] and bool(np.isfinite(np.concatenate(geometry)).all())
-    if sound:
-        axes = orientation.reshape(2, 3)
-        sound = np.allclose(axes @ axes.T, np.eye(2), atol=SAME) and min(size) > 0
-        sound = sound and _is_spacing(spacing) and np.abs(position).max() < MAX_PLACE_MM
-    if not sound:
-        return LeftOut(
-            path,
-            "no ImagePositionPatient, ImageOrientationPatient, PixelSpacing or size that can be used to place a mask, "
-            f"{series}; export it again",
-            lost=True,
-        )
-    thickness = _numbers(header, "SliceThickness")
-    return Slice(
-        path=path,
-        instance=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
-        patient=_text(header, "PatientID"),
-        name=_text(header, "PatientName"),
-        study=_text(header, "StudyInstanceUID"),
-        series=_text(header, "SeriesInstanceUID"),
-        frame=_text(header, "FrameOfReferenceUID"),
-        number=number,
-        description=description,
-        syntax=_text(meta, "TransferSyntaxUID"),
-        position_mm=position,
-        orientation=orientation,
-        spacing_mm=spacing,
-        size=size,
-        thickness_mm=float(thickness[0]) if len(thickness) == 1 and _is_spacing(thickness) else 0.0,
-        normal=_normal(orientation),
-        times=tuple(_text(header, key) for key in PHASES),
-        synthetic=_text(header, "SyntheticData") == "YES",
-    )
+    if [len(values) for values in geometry] != [3, 6, 2] or not np.isfinite(np.concatenate(geometry)).all():
+        return None
+    axes = orientation.reshape(2, 3)
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=SAME) or min(size) <= 0:
+        return None
+    if not _is_spacing(spacing) or np.abs(position).max() >= MAX_PLACE_MM:
+        return None
+    return position, orientation, spacing, size
 
 
 def _is_spacing(values_mm: np.ndarray) -> bool:
