@@ -15,9 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from chaos_seg.data.copies import content_hash
 from chaos_seg.data.nifti import is_label_map, is_nifti, nifti_scan
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.series import Series, content_hash, scan_of, series_of, series_uids
+from chaos_seg.data.scan_names import folder_name, folder_names, name_below
+from chaos_seg.data.series import Series, scan_of, series_of, series_uids
 from chaos_seg.data.slices import LeftOut, Slice, read_place
 from chaos_seg.data.sources.chaos import PatientFolder, find_patients, natural_key, pair_slices
 from chaos_seg.data.unzip import unzip
@@ -25,7 +27,6 @@ from chaos_seg.errors import UserError, printable, raise_faults
 
 log = logging.getLogger(__name__)
 
-MAX_NAME = 100  # bytes of a scan's name, which is a folder's
 OTHER_VOLUMES = (
     ".hdr",
     ".img",
@@ -43,7 +44,6 @@ OTHER_VOLUMES = (
     ".tgz",
 )
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".part")
-RESERVED = "summary.json"  # of the output folder, beside the scans'
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
             left_out.append(LeftOut(path, "a zip: unpack it", lost=True))
             continue
         try:
-            root = unpacked / _file_name(_below(path, place).removesuffix(".zip"), [p.name for p in unpacked.glob("*")])
+            name = name_below(path, place).removesuffix(".zip")
+            root = unpacked / folder_name(name, [p.name for p in unpacked.glob("*")])
             unzip(path, root)
             more, nested = _scans_below(root, unpacked, left_out)
         except UserError as error:
@@ -114,7 +115,8 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
             continue
         scans += more
         left_out += [LeftOut(inner, "a zip in a zip: unpack it yourself", lost=True) for inner in nested]
-    search = Search(_named(scans), left_out)
+    names = folder_names([scan.name for scan in scans])
+    search = Search([replace(scan, name=name) for scan, name in zip(scans, names, strict=True)], left_out)
     if not scans:
         expected = f"input={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
         raise UserError(expected + (":" if left_out else "."), faults=search.reasons())
@@ -244,7 +246,7 @@ def _chaos_patient(folder: PatientFolder) -> FoundScan:
 
 def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -> list[FoundScan]:
     """Series as scans, named by their folder, and by number where a folder has several."""
-    folders = [_below(Path(os.path.commonpath([item.path.parent for item in v.slices])), place) for v in volumes]
+    folders = [name_below(Path(os.path.commonpath([item.path.parent for item in v.slices])), place) for v in volumes]
     scans = []
     for volume, folder in zip(volumes, folders, strict=True):
         name, first = folder, volume.slices[0]
@@ -271,7 +273,7 @@ def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
 
 
 def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
-    name = _below(path, place)
+    name = name_below(path, place)
     name = name[: name.lower().rindex(".nii")]
     try:
         if is_label_map(path):
@@ -289,27 +291,3 @@ def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
 
 def _hash(what: object) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()
-
-
-def _below(path: Path, place: Path) -> str:
-    """A name for what lies at `path` below the folder `place`."""
-    parts = path.relative_to(place).parts if place.is_dir() and path != place else (path.name,)
-    return "_".join(parts) or "scan"
-
-
-def _named(scans: Sequence[FoundScan]) -> list[FoundScan]:
-    """Each with a name of its own that a folder can have."""
-    names: list[str] = []
-    for scan in scans:
-        names.append(_file_name(scan.name, names))
-    return [replace(scan, name=name) for scan, name in zip(scans, names, strict=True)]
-
-
-def _file_name(name: str, taken: Sequence[str]) -> str:
-    """`name`, printable, not hidden and not too long for a folder, and with a number where it is taken."""
-    printable = "".join(c if c.isprintable() and c != "/" else "_" for c in name).lstrip(".") or "scan"
-    if len(printable.encode()) > MAX_NAME:
-        cut = printable.encode()[: MAX_NAME - 9].decode(errors="ignore")
-        printable = f"{cut}_{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
-    free = (n for n in (printable, *(f"{printable}_{k}" for k in range(2, 100_000))) if n not in (*taken, RESERVED))
-    return next(free)

@@ -1,24 +1,22 @@
 """Which DICOM slices make one CT volume: copies and scouts left out, patients, stacks and acquisitions told apart."""
 
 import functools
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
+from chaos_seg.data.copies import without_copies
 from chaos_seg.data.dicom import read_slice
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.slices import PHASES, SAME, LeftOut, Slice
+from chaos_seg.data.slices import PHASES, SAME, SAME_MM, LeftOut, Slice
 from chaos_seg.errors import UserError
 
-SAME_MM = 0.01  # positions that differ by less are the same
 MIN_STEP_MM = 0.2  # no scanner's slices are closer: these are several stacks
 SCOUTS = 2  # slices across the others that are taken for scouts
 
@@ -62,7 +60,7 @@ def series_of(slices: Iterable[Slice]) -> tuple[list[Series], list[LeftOut]]:
         notes = []
         if group[0].series and uids.count(group[0].series) > 1:
             notes.append("another patient or study has its SeriesInstanceUID too, and is a scan of its own")
-        kept, copies = _without_copies(group)
+        kept, copies = without_copies(group)
         frames = _by(kept, lambda item: item.frame)
         if len(frames) == len(kept) > 2:
             notes.append("each slice has a FrameOfReferenceUID of its own: taken for one")
@@ -97,47 +95,12 @@ def _by(slices: Iterable[Slice], key: Callable[[Slice], T]) -> list[list[Slice]]
     return list(groups.values())
 
 
-def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[LeftOut]]:
-    """A copy is the same instance at the same place with the same content."""
-    kept: dict[Hashable, list[Slice]] = {}
-    copies = []
-    for item in slices:
-        key = item.instance, *np.rint(item.position_mm / SAME_MM).tolist()
-        if any(_is_copy(item, other) for other in kept.get(key, [])):
-            copies.append(LeftOut(item.path, "a copy of a slice that is there"))
-        else:
-            kept.setdefault(key, []).append(item)
-    return [item for group in kept.values() for item in group], copies
-
-
-def _is_copy(item: Slice, other: Slice) -> bool:
-    """Of two slices of one instance at one place."""
-    if len(_stacks([item, other])) > 1:
-        return False
-    if content_hash(item.path) == content_hash(other.path):
-        return True
-    if not item.instance:
-        return False
-    try:
-        return np.array_equal(read_slice(item.path)[1], read_slice(other.path)[1])
-    except (UserError, OSError):
-        return False
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices apart that have another orientation, spacing or size."""
     stacks: list[list[Slice]] = []
     for item in slices:
         for first, *_ in stacks:
-            turned = np.abs(item.orientation - first.orientation).max()
-            scaled = np.abs(item.spacing_mm - first.spacing_mm).max()
-            if item.size == first.size and turned <= SAME and scaled <= SAME:
+            if item.same_geometry(first):
                 # One side of the slices is up for all, also where theirs differ by rounding.
                 next(stack for stack in stacks if stack[0] is first).append(replace(item, normal=first.normal))
                 break
@@ -250,7 +213,7 @@ def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Se
         UserError: slices of another geometry, two at one place, or compressed data that nothing installed decodes.
     """
     for other in slices[1:]:
-        if len(_stacks([slices[0], other])) > 1:
+        if not other.same_geometry(slices[0]):
             raise UserError(
                 f"{other.path}: expected the orientation, PixelSpacing and size of {slices[0].path.name}, found "
                 "others; it is of another series: remove it."

@@ -12,6 +12,7 @@ from chaos_seg.data.dicom import looks_like_dicom, read_header
 from chaos_seg.errors import UserError
 
 SAME = 1e-3  # directions and spacings that differ by less are the same
+SAME_MM = 0.01  # positions that differ by less are the same
 DICOMDIR = "1.2.840.10008.1.3.10"
 MIN_SPACING_MM, MAX_SPACING_MM, MAX_PLACE_MM = 1e-3, 1e3, 1e6  # beyond is damage
 
@@ -51,6 +52,12 @@ class Slice:
     @property
     def z_mm(self) -> float:
         return float(self.normal @ self.position_mm)
+
+    def same_geometry(self, other: "Slice") -> bool:
+        """Whether both have one orientation, spacing and size, wherever they lie."""
+        turned = np.abs(self.orientation - other.orientation).max()
+        scaled = np.abs(self.spacing_mm - other.spacing_mm).max()
+        return bool(self.size == other.size and turned <= SAME and scaled <= SAME)
 
 
 # What tells the acquisitions or time points of one series apart; InstanceNumber does so by starting anew along z.

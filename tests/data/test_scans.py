@@ -346,18 +346,6 @@ def test_a_zip_is_unpacked_and_searched(write_series: Write, tree: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["one", "torn_tree"]
 
 
-def test_a_name_fits_a_folder_whatever_the_path(write_series: Write, tmp_path: Path) -> None:
-    deep = tmp_path / "in" / "/".join("9" * 60 for _ in range(6))
-    write_series(deep, volume(), np.zeros(3), STEPS)
-    latin = os.fsdecode(b"M\xfcller\n")
-    write_series(tmp_path / "in" / latin, volume(), np.zeros(3), STEPS, PatientID="m")
-    write_series(tmp_path / "in" / "summary.json", volume(), np.zeros(3), STEPS, PatientID="s")
-    for scan in search(tmp_path / "in").scans:
-        assert len(scan.name.encode()) <= 100 and scan.name.isprintable() and scan.name != "summary.json"
-        (tmp_path / scan.name).mkdir()
-        assert scan.open().shape[0] == 4
-
-
 @pytest.mark.parametrize(("gap", "has_a_grid"), [(1, True), (50, True), (51, False)])
 def test_a_grid_has_no_end_of_empty_places(write_series: Write, tmp_path: Path, gap: int, has_a_grid: bool) -> None:
     places = np.cumsum([0, 1, 1, gap, 1, 1])
