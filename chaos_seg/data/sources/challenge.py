@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from chaos_seg.data.sources.archive import Archive, download, unpack, unpacked
+from chaos_seg.data.sources.archive import Archive, unpack, unpacked
+from chaos_seg.data.sources.download import download
 
 log = logging.getLogger(__name__)
 
