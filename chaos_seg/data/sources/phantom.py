@@ -124,91 +124,154 @@ def render(rng: np.random.Generator, slices: int, size: int) -> Iterator[tuple[n
     Yields:
         int64 HU and bool liver, each (size, size), slice by slice.
     """
-    draw = rng.uniform
-    grid = (np.arange(size) + 0.5) / size * 2 - 1
-    flat_y, flat_x = np.meshgrid(grid, grid, indexing="ij")
-    # What differs between patients.
-    half_width, half_depth = draw(0.74, 0.92), draw(0.52, 0.68)
-    fat, wall = draw(0.03, 0.12), draw(0.08, 0.13)
-    shift = draw(-0.04, 0.04, 3)  # of all organs together
-    scale = draw(0.88, 1.12)
-    liver_hu = draw(85, 165)
-    spleen_hu, heart_hu, muscle_hu = liver_hu + draw(-8, 8, 3) - (0, 0, 6)
-    noise_hu = draw(10, 18)
-    waves = [(draw(1.5, 3.5, 3), draw(0, 2 * np.pi, 2), draw(0.015, 0.035, 2)) for _ in range(3)]
-    rib_phase, vessel_phase = draw(0, 1), draw(0, 2 * np.pi, 4)
-    kidneys_z, stomach = draw(0.6, 0.7, 2), draw(-0.05, 0.05, 3)
-
+    anatomy = _Anatomy.drawn(rng)
     for rank in range(slices):
-        z = (rank + 0.5) / slices
-        x, y = flat_x.copy(), flat_y.copy()
-        for frequency, phase, size_of_wave in waves:  # bend the space, so that no organ is an ellipsoid
-            x += size_of_wave[0] * np.sin(frequency[0] * flat_y * 2 + frequency[2] * z * 3 + phase[0])
-            y += size_of_wave[1] * np.sin(frequency[1] * flat_x * 2 + frequency[2] * z * 3 + phase[1])
-
-        def ball(
-            centre: tuple[float, float, float],
-            radii: tuple[float, float, float],
-            x: np.ndarray = x,
-            y: np.ndarray = y,
-            z: float = z,
-        ) -> np.ndarray:
-            """Inside of an ellipsoid, moved and scaled with the patient."""
-            cx, cy, cz = (c + s for c, s in zip(centre, shift, strict=True))
-            rx, ry, rz = (r * scale for r in radii)
-            return ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((z - cz) / rz) ** 2 < 1
-
-        def tube(cx: float, cy: float, radius: float, x: np.ndarray = x, y: np.ndarray = y) -> np.ndarray:
-            """Inside of a circle, the section of something that runs along z."""
-            return (x - cx) ** 2 + (y - cy) ** 2 < radius**2
-
-        radius = np.sqrt((flat_x / half_width) ** 2 + (flat_y / half_depth) ** 2)
-        body, muscle = radius < 1, radius < 1 - fat
-        cavity = radius < 1 - fat - wall
-        dome = 0.5 - scale * (0.33 - 0.6 * ((x + 0.36 - shift[0]) ** 2 + (y - shift[1]) ** 2))
-        lung = cavity & (z - shift[2] < np.minimum(dome, 0.36))  # the diaphragm lies on the liver
-
+        section = _Section(anatomy, size, (rank + 0.5) / slices)
         hu = np.full((size, size), -1000.0)
-        hu[body] = -100
-        hu[muscle] = muscle_hu
-        hu[cavity] = -95
-        bowel = cavity & (z > 0.55) & (np.sin(9 * x + 12 * z) * np.sin(11 * y + 7 * z) > 0.35) & (y < 0.15)
-        hu[bowel] = 35
-        gut = (0.28 + stomach[0], -0.2 + stomach[1], 0.42 + stomach[2])
-        hu[cavity & ball(gut, (0.26, 0.2, 0.2))] = 25
-        hu[cavity & ball((gut[0], gut[1] - 0.1, gut[2]), (0.14, 0.07, 0.14))] = -900  # its air rises to the front
-        hu[cavity & ball((0.52, 0.16, 0.45), (0.2, 0.24, 0.2))] = spleen_hu
-        for side, kidney_z in ((-1, kidneys_z[0]), (1, kidneys_z[1])):
-            hu[cavity & ball((side * 0.36, 0.26, kidney_z), (0.12, 0.12, 0.17))] = liver_hu + 55
-            hu[cavity & ball((side * 0.32, 0.25, kidney_z), (0.04, 0.05, 0.1))] = 15
-        hu[ball((0.05, -0.15, 0.05), (0.34, 0.3, 0.2)) & cavity] = heart_hu
-        hu[lung & ~ball((0.05, -0.15, 0.05), (0.34, 0.3, 0.2))] = -850
-
-        right = ball((-0.36, 0.0, 0.5), (0.42, 0.42, 0.33))
-        left = ball((-0.02, -0.2, 0.38), (0.36, 0.18, 0.15))
-        gallbladder = ball((-0.24, -0.2, 0.62), (0.08, 0.1, 0.08))
-        cava, aorta = tube(-0.1 + shift[0], 0.2, 0.055), tube(0.08 + shift[0], 0.24, 0.055)
-        spine = tube(0.0, half_depth * 0.55, 0.15)
-        liver = cavity & (right | left) & ~lung & ~gallbladder & ~cava & ~aorta & ~spine
-        liver &= ~ball((-0.36, 0.3, kidneys_z[0]), (0.15, 0.16, 0.19))  # the right kidney presses into it
-        hu[liver] = liver_hu
-        for number, phase in enumerate(vessel_phase):  # vessels inside the liver belong to it
-            cx = -0.3 + 0.2 * np.cos(phase + 5 * z + number)
-            cy = 0.2 * np.sin(phase + 4 * z - number)
-            hu[liver & tube(cx + shift[0], cy + shift[1], 0.03)] = liver_hu + 45
-        hu[gallbladder & cavity & ~lung] = 12
-        hu[(cava | aorta) & cavity] = liver_hu + 60
-
-        hu[tube(0.0, half_depth * 0.55, 0.15)] = 180
-        hu[tube(0.0, half_depth * 0.55, 0.12)] = 260
-        for side in (-1, 1):
-            hu[muscle & tube(side * 0.24, half_depth * 0.74, 0.16)] = muscle_hu
-        angle = np.arctan2(flat_y / half_depth, flat_x / half_width)
-        ribs = muscle & ~cavity & (np.cos(9 * angle + 2 * np.pi * (4 * z + rib_phase)) > 0.75) & (z < 0.7)
-        hu[ribs] = 350
+        _paint_body(hu, section)
+        _paint_organs(hu, section)
+        liver = _paint_liver(hu, section)
+        _paint_bones(hu, section)
 
         hu = ndimage.gaussian_filter(hu, size / 256)  # partial volume
         grain = ndimage.gaussian_filter(rng.standard_normal((size, size)), 0.6)
-        hu += noise_hu * grain / grain.std()
-        hu[flat_x**2 + flat_y**2 > 1] = -2048  # outside the scanner's circle; the file stores it as 0
+        hu += anatomy.noise_hu * grain / grain.std()
+        hu[section.flat_x**2 + section.flat_y**2 > 1] = -2048  # outside the scanner's circle; the file stores it as 0
         yield np.rint(hu).astype(np.int64), liver
+
+
+@dataclass(frozen=True)
+class _Anatomy:
+    """What differs between patients."""
+
+    half_width: float
+    half_depth: float
+    fat: float
+    wall: float
+    shift: np.ndarray  # of all organs together, (3,)
+    scale: float
+    liver_hu: float
+    spleen_hu: float
+    heart_hu: float
+    muscle_hu: float
+    noise_hu: float
+    waves: list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # frequency, phase and size of each
+    rib_phase: float
+    vessel_phase: np.ndarray
+    kidneys_z: np.ndarray
+    stomach: np.ndarray
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> "_Anatomy":
+        draw = rng.uniform  # in this order, since a seed stands for a patient
+        half_width, half_depth = draw(0.74, 0.92), draw(0.52, 0.68)
+        fat, wall = draw(0.03, 0.12), draw(0.08, 0.13)
+        shift = draw(-0.04, 0.04, 3)
+        scale = draw(0.88, 1.12)
+        liver_hu = draw(85, 165)
+        spleen_hu, heart_hu, muscle_hu = liver_hu + draw(-8, 8, 3) - (0, 0, 6)
+        return cls(
+            half_width=half_width,
+            half_depth=half_depth,
+            fat=fat,
+            wall=wall,
+            shift=shift,
+            scale=scale,
+            liver_hu=liver_hu,
+            spleen_hu=spleen_hu,
+            heart_hu=heart_hu,
+            muscle_hu=muscle_hu,
+            noise_hu=draw(10, 18),
+            waves=[(draw(1.5, 3.5, 3), draw(0, 2 * np.pi, 2), draw(0.015, 0.035, 2)) for _ in range(3)],
+            rib_phase=draw(0, 1),
+            vessel_phase=draw(0, 2 * np.pi, 4),
+            kidneys_z=draw(0.6, 0.7, 2),
+            stomach=draw(-0.05, 0.05, 3),
+        )
+
+
+class _Section:
+    """One slice through a patient: where its pixels lie, and what contains them."""
+
+    def __init__(self, anatomy: _Anatomy, size: int, z: float):
+        self.anatomy, self.z = anatomy, z
+        grid = (np.arange(size) + 0.5) / size * 2 - 1
+        self.flat_y, self.flat_x = np.meshgrid(grid, grid, indexing="ij")
+        self.x, self.y = self.flat_x.copy(), self.flat_y.copy()
+        for frequency, phase, amplitude in anatomy.waves:  # bend the space, so that no organ is an ellipsoid
+            self.x += amplitude[0] * np.sin(frequency[0] * self.flat_y * 2 + frequency[2] * z * 3 + phase[0])
+            self.y += amplitude[1] * np.sin(frequency[1] * self.flat_x * 2 + frequency[2] * z * 3 + phase[1])
+        radius = np.sqrt((self.flat_x / anatomy.half_width) ** 2 + (self.flat_y / anatomy.half_depth) ** 2)
+        self.body, self.muscle = radius < 1, radius < 1 - anatomy.fat
+        self.cavity = radius < 1 - anatomy.fat - anatomy.wall
+        shift = anatomy.shift
+        dome = 0.5 - anatomy.scale * (0.33 - 0.6 * ((self.x + 0.36 - shift[0]) ** 2 + (self.y - shift[1]) ** 2))
+        self.lung = self.cavity & (z - shift[2] < np.minimum(dome, 0.36))  # the diaphragm lies on the liver
+
+    def ball(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
+        """Inside of an ellipsoid, moved and scaled with the patient."""
+        cx, cy, cz = (c + s for c, s in zip(centre, self.anatomy.shift, strict=True))
+        rx, ry, rz = (r * self.anatomy.scale for r in radii)
+        return ((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2 + ((self.z - cz) / rz) ** 2 < 1
+
+    def tube(self, cx: float, cy: float, radius: float) -> np.ndarray:
+        """Inside of a circle, the section of something that runs along z."""
+        return (self.x - cx) ** 2 + (self.y - cy) ** 2 < radius**2
+
+
+def _paint_body(hu: np.ndarray, section: _Section) -> None:
+    hu[section.body] = -100
+    hu[section.muscle] = section.anatomy.muscle_hu
+    hu[section.cavity] = -95
+
+
+def _paint_organs(hu: np.ndarray, section: _Section) -> None:
+    """All but the liver, which lies over them."""
+    anatomy, cavity, ball = section.anatomy, section.cavity, section.ball
+    x, y, z = section.x, section.y, section.z
+    bowel = cavity & (z > 0.55) & (np.sin(9 * x + 12 * z) * np.sin(11 * y + 7 * z) > 0.35) & (y < 0.15)
+    hu[bowel] = 35
+    gut = (0.28 + anatomy.stomach[0], -0.2 + anatomy.stomach[1], 0.42 + anatomy.stomach[2])
+    hu[cavity & ball(gut, (0.26, 0.2, 0.2))] = 25
+    hu[cavity & ball((gut[0], gut[1] - 0.1, gut[2]), (0.14, 0.07, 0.14))] = -900  # its air rises to the front
+    hu[cavity & ball((0.52, 0.16, 0.45), (0.2, 0.24, 0.2))] = anatomy.spleen_hu
+    for side, kidney_z in zip((-1, 1), anatomy.kidneys_z, strict=True):
+        hu[cavity & ball((side * 0.36, 0.26, kidney_z), (0.12, 0.12, 0.17))] = anatomy.liver_hu + 55
+        hu[cavity & ball((side * 0.32, 0.25, kidney_z), (0.04, 0.05, 0.1))] = 15
+    heart = ball((0.05, -0.15, 0.05), (0.34, 0.3, 0.2))
+    hu[heart & cavity] = anatomy.heart_hu
+    hu[section.lung & ~heart] = -850
+
+
+def _paint_liver(hu: np.ndarray, section: _Section) -> np.ndarray:
+    """With its vessels, the gallbladder and the large vessels behind it; returns the mask of the liver."""
+    anatomy, cavity, lung, ball, tube = section.anatomy, section.cavity, section.lung, section.ball, section.tube
+    shift = anatomy.shift
+    right = ball((-0.36, 0.0, 0.5), (0.42, 0.42, 0.33))
+    left = ball((-0.02, -0.2, 0.38), (0.36, 0.18, 0.15))
+    gallbladder = ball((-0.24, -0.2, 0.62), (0.08, 0.1, 0.08))
+    cava, aorta = tube(-0.1 + shift[0], 0.2, 0.055), tube(0.08 + shift[0], 0.24, 0.055)
+    spine = tube(0.0, anatomy.half_depth * 0.55, 0.15)
+    liver = cavity & (right | left) & ~lung & ~gallbladder & ~cava & ~aorta & ~spine
+    liver &= ~ball((-0.36, 0.3, anatomy.kidneys_z[0]), (0.15, 0.16, 0.19))  # the right kidney presses into it
+    hu[liver] = anatomy.liver_hu
+    for number, phase in enumerate(anatomy.vessel_phase):  # vessels inside the liver belong to it
+        cx = -0.3 + 0.2 * np.cos(phase + 5 * section.z + number)
+        cy = 0.2 * np.sin(phase + 4 * section.z - number)
+        hu[liver & tube(cx + shift[0], cy + shift[1], 0.03)] = anatomy.liver_hu + 45
+    hu[gallbladder & cavity & ~lung] = 12
+    hu[(cava | aorta) & cavity] = anatomy.liver_hu + 60
+    return liver
+
+
+def _paint_bones(hu: np.ndarray, section: _Section) -> None:
+    """Spine and ribs, and the muscles beside the spine."""
+    anatomy, muscle, tube = section.anatomy, section.muscle, section.tube
+    hu[tube(0.0, anatomy.half_depth * 0.55, 0.15)] = 180
+    hu[tube(0.0, anatomy.half_depth * 0.55, 0.12)] = 260
+    for side in (-1, 1):
+        hu[muscle & tube(side * 0.24, anatomy.half_depth * 0.74, 0.16)] = anatomy.muscle_hu
+    angle = np.arctan2(section.flat_y / anatomy.half_depth, section.flat_x / anatomy.half_width)
+    striped = np.cos(9 * angle + 2 * np.pi * (4 * section.z + anatomy.rib_phase)) > 0.75
+    ribs = muscle & ~section.cavity & striped & (section.z < 0.7)
+    hu[ribs] = 350
