@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import complete_settings, is_incidental
+from chaos_seg.run_settings import complete_settings
 
 BEFORE = """
 name: paper
@@ -55,8 +55,3 @@ def test_settings_of_a_run_made_before_there_were_slots_have_their_present_names
     settings = RunFolder(tmp_path).settings()
     assert settings["augmentation"] == {}
     assert settings["data"]["source"] == {"name": "phantom", "patients": 4, "slices": 7, "size": 32, "seed": 3}
-
-
-def test_a_setting_is_incidental_by_its_whole_name() -> None:
-    assert is_incidental("num_workers") and is_incidental("logger.tensorboard.x")
-    assert not any(is_incidental(key) for key in ("epochs", "num_workers_of_warmup", "data.roots", "data.audit"))

@@ -4,7 +4,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from scipy.spatial.transform import Rotation
 
-from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import choose
 from chaos_seg.data.scans import find_scans as search
@@ -126,33 +123,6 @@ def test_a_chaos_tree_gives_its_patients_in_file_name_order(phantom_root: Path) 
     assert [scan.name for scan in scans] == ["1", "2", "3", "4"]
     names = [path.name for path in scans[0].files]
     assert names == sorted(names) and len(names) == 7
-
-
-@pytest.mark.parametrize("order", list(permutations(range(3))))
-@pytest.mark.parametrize("signs", list(product((1, -1), repeat=3)))
-@pytest.mark.parametrize("tilt", [0, 12])
-def test_the_network_sees_every_orientation_as_it_was_trained(
-    write_series: Write, tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...], tilt: int
-) -> None:
-    """HU rise with the patient's left and back; so must they along the columns and rows of what the network gets."""
-    size = np.array([2.0, 0.8, 0.6])
-    axes = np.eye(3)[list(order)] * np.array(signs)[:, None]  # directions of slices, rows, columns
-    if np.linalg.det(axes) > 0:  # any DICOM slice order can be written, the order of files decides
-        axes[0] = -axes[0]
-    steps = axes @ Rotation.from_euler("xyz", [tilt, tilt, tilt], degrees=True).as_matrix() * size[:, None]
-    shape = (4, 6, 5)
-    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    x, y, _ = np.moveaxis(index @ steps, -1, 0)
-    write_series(tmp_path, np.rint(10 * x + 20 * y), np.zeros(3), steps)
-    (scan,) = find_scans(tmp_path)
-    axial = Axial.of(scan)
-    seen = np.stack(list(axial.slices(scan))).astype(float)
-    assert (np.diff(seen, axis=1) > 0).all() or tilt  # to the back
-    assert np.diff(seen, axis=1).mean() > 0 and np.diff(seen, axis=2).mean() > 0
-    if not tilt:
-        assert (np.diff(seen, axis=2) > 0).all() and np.diff(seen, axis=0).max() == 0
-    assert (axial.back(seen) == np.stack([scan.hu(rank) for rank in range(scan.shape[0])])).all()
-    assert axial.streams == (order[0] == 2)
 
 
 def test_nifti_of_one_name_in_several_folders_are_several_scans(tmp_path: Path) -> None:
@@ -344,39 +314,6 @@ def test_a_zip_is_unpacked_and_searched(write_series: Write, tree: Path, tmp_pat
     assert "it can't be unpacked (File name too long)" in reasons["long.zip"] and "torn_tree.zip" in reasons
     assert "at most 64 times the zip" in reasons["bomb.zip"] and all(item.lost for item in result.left_out)
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["one", "torn_tree"]
-
-
-@pytest.mark.parametrize(("gap", "has_a_grid"), [(1, True), (50, True), (51, False)])
-def test_a_grid_has_no_end_of_empty_places(write_series: Write, tmp_path: Path, gap: int, has_a_grid: bool) -> None:
-    places = np.cumsum([0, 1, 1, gap, 1, 1])
-    tags = {"ImagePositionPatient": lambda rank: [0, 0, -3.0 * places[rank]]}
-    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **tags)
-    grid = find_scans(tmp_path)[0].grid()
-    assert (grid is not None) == has_a_grid
-    if grid is not None:
-        assert grid[0] == pytest.approx(3) and grid[1].tolist() == (places[-1] - places).tolist()
-
-
-@pytest.mark.parametrize(("wide", "has_a_grid"), [((20, 40), True), ((20, 21), False), ((10, 20, 30, 40), False)])
-def test_missing_slices_are_few_and_apart(
-    write_series: Write, tmp_path: Path, wide: tuple[int, ...], has_a_grid: bool
-) -> None:
-    """Gaps side by side are another step, which would leave stripes in a NIfTI."""
-    steps = np.ones(59)
-    steps[list(wide)] = 2
-    places = np.concatenate([[0], np.cumsum(steps)])
-    tags = {"ImagePositionPatient": lambda rank: [0, 0, -3.0 * places[rank]]}
-    write_series(tmp_path, volume(60), np.zeros(3), STEPS, **tags)
-    assert (find_scans(tmp_path)[0].grid() is not None) == has_a_grid
-
-
-def test_slices_at_varying_steps_reach_half_way_to_their_neighbours(write_series: Write, tmp_path: Path) -> None:
-    z = np.cumsum([0, 5, 5, 1.25, 1.25, 1.25])
-    tags = {"ImagePositionPatient": lambda rank: [0, 0, -z[rank]]}
-    write_series(tmp_path, volume(6), np.zeros(3), STEPS, **tags)
-    pixels, thickness = np.array([9, 1, 50, 2, 0, 7]), np.array([3.125, 5, 3.125, 1.25, 1.25, 1.25])
-    (scan,) = find_scans(tmp_path)
-    assert scan.volume_ml(pixels) == pytest.approx((pixels * thickness).sum() * 0.8 * 0.6 / 1000)
 
 
 def test_what_can_be_a_slice_is_lost_wherever_it_lies(write_series: Write, tree: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import torch
 
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.data.scan import Scan
-from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.prediction import predict_scan
 from chaos_seg.inference.predictor import Predictor
 
@@ -65,12 +64,3 @@ def test_liver_is_above_the_threshold_not_at_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Predictor, "passes", lambda self, slices: (plane[None] for _ in slices))
     found = predict_scan(scan, predictor(Odds()), 100, False, False)  # type: ignore[arg-type]
     assert found.mask[0].tolist() == [[False, False, True]]
-
-
-@pytest.mark.parametrize("shape", [(3, 5), (8, 8), (1, 17)])
-def test_a_packed_mask_gives_back_its_planes(shape: tuple[int, int]) -> None:
-    planes = np.random.default_rng(0).random((6, *shape)) > 0.5
-    mask = PackedMask(planes)
-    assert len(mask) == 6 and all((mask[rank] == planes[rank]).all() for rank in range(6))
-    assert np.array_equal(np.stack(mask[1:3]), planes[1:3])
-    assert mask.pixels().tolist() == planes.sum(axis=(1, 2)).tolist()
