@@ -25,7 +25,6 @@ from chaos_seg.training.fit import DataFacts, device_name, fit, log_scores, resu
 from chaos_seg.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
-RESUMABLE = frozenset({"epochs", "data.audit"})  # may change when a run is resumed, beside what is incidental
 HYPER_PARAMETERS = (
     *("loss", "seed", "image_size", "batch_size", "learning_rate", "epochs", "threshold"),
     *("network", "optimizer", "scheduler", "preprocessing", "augmentation"),
@@ -69,7 +68,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     checkpoint = None
     if config.ckpt_path is not None:
         if run.exists:
-            run.expect_same(flat(asdict(config)), facts.fingerprint, RESUMABLE)
+            run.expect_same(flat(asdict(config)), facts.fingerprint, resumable_settings(config))
         checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
     trainer = config.trainer.build(run.path, **options)
@@ -90,6 +89,11 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     settings = asdict(config)
     log_scores(trainer, {key: settings[key] for key in HYPER_PARAMETERS}, summary["averages"])
     return summary
+
+
+def resumable_settings(config: TrainConfig) -> frozenset[str]:
+    """What may change when a run is resumed, beside what is incidental; a schedule ends with the epochs of its start."""
+    return frozenset({"epochs", "data.audit"} if config.scheduler["name"] == "constant" else {"data.audit"})
 
 
 def completed(config: TrainConfig) -> TrainConfig:

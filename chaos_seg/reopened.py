@@ -9,7 +9,7 @@ from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.data.splits import SIDES
 from chaos_seg.data.store import StoredScan, fingerprint, open_patients
 from chaos_seg.errors import UserError
-from chaos_seg.experiment import RESUMABLE, completed, open_sides, train
+from chaos_seg.experiment import completed, open_sides, resumable_settings, train
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import flat
 
@@ -28,7 +28,11 @@ def run_once(config: TrainConfig, folder: Path) -> None:
         return
     config = completed(config)
     sides, _ = open_sides(config)
-    run.expect_same(flat(asdict(config)), fingerprint([v for volumes in sides.values() for v in volumes]), RESUMABLE)
+    run.expect_same(
+        flat(asdict(config)),
+        fingerprint([v for volumes in sides.values() for v in volumes]),
+        resumable_settings(config),
+    )
     if (epochs := run.settings()["epochs"]) != config.epochs:
         raise UserError(
             f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "

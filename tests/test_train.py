@@ -173,11 +173,18 @@ class StopAfter(L.Callback):
             raise ConnectionAbortedError
 
 
-@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("batch", "overrides"), [(0, ()), (1, ()), (3, ()), (1, ("optimizer=adamw", "scheduler=cosine"))]
+)
 def test_resumed_run_is_the_uninterrupted_one(
-    configure: Configure, tmp_path: Path, rows: Callable, monkeypatch: pytest.MonkeyPatch, batch: int
+    configure: Configure,
+    tmp_path: Path,
+    rows: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    overrides: tuple[str, ...],
 ) -> None:
-    train(configure("epochs=4"), tmp_path / "whole")
+    train(configure("epochs=4", *overrides), tmp_path / "whole")
     cut, last = tmp_path / "cut", tmp_path / "cut" / "checkpoints" / "last.ckpt"
     fit = L.Trainer.fit
     with monkeypatch.context() as patch:
@@ -188,12 +195,12 @@ def test_resumed_run_is_the_uninterrupted_one(
 
         patch.setattr(L.Trainer, "fit", fit_and_crash)
         with pytest.raises(ConnectionAbortedError):
-            train(configure("epochs=4"), cut)
+            train(configure("epochs=4", *overrides), cut)
     assert json.loads((cut / "manifest.json").read_text())["status"] == "failed"
     assert read_checkpoint(last)["epoch"] == 1
     begun = rows(cut / "metrics.csv")[:2]
     torch.rand(100)  # the random state is elsewhere than it was
-    train(configure("epochs=4", f"ckpt_path={last}"), cut)
+    train(configure("epochs=4", f"ckpt_path={last}", *overrides), cut)
     for name in ("best", "last"):
         assert same(
             weights(tmp_path / "whole" / "checkpoints" / f"{name}.ckpt"), weights(cut / "checkpoints" / f"{name}.ckpt")
@@ -325,6 +332,13 @@ def test_only_the_same_experiment_resumes_and_a_refusal_changes_nothing(
     with pytest.raises(UserError, match=said):
         train(configure("loss=dice", last, override.format(run=finished)), finished)
     assert snapshot(finished) == before
+
+
+def test_a_schedule_ends_with_the_epochs_that_its_run_began_with(configure: Configure, tmp_path: Path) -> None:
+    train(configure("epochs=1", "scheduler=cosine"), tmp_path)
+    last = f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"
+    with pytest.raises(UserError, match="made with epochs=1, this command asks for 2"):
+        train(configure("epochs=2", "scheduler=cosine", last), tmp_path)
 
 
 @pytest.mark.parametrize(
