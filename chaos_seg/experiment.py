@@ -92,7 +92,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
 
 
 def resumable_settings(config: TrainConfig) -> frozenset[str]:
-    """What may change when a run is resumed, beside what is incidental; a schedule ends with the epochs of its start."""
+    """What may change when a run is resumed, beside what is incidental; a schedule ends with its own epochs."""
     return frozenset({"epochs", "data.audit"} if config.scheduler["name"] == "constant" else {"data.audit"})
 
 
