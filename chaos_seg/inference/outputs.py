@@ -19,10 +19,10 @@ from chaos_seg.data.scans import FoundScan, Search
 from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.files import read_json, write_bytes, write_json
 from chaos_seg.inference.alarms import SliceAlarm
+from chaos_seg.inference.alarms_page import ScanSection, alarms_page
 from chaos_seg.inference.formats import Writer, writers_for
 from chaos_seg.inference.prediction import Prediction, alarms_of, predict_scan
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.reporting.qc_page import ScanSection, qc_page
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
@@ -144,7 +144,7 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
         findings, suspicious, pictures = _looked_through(scan, prediction, volume_ml)
         notes += findings
         section = ScanSection(scan.name, scan.shape[0], volume_ml, notes, suspicious, pictures)
-        write_bytes(folder / "alarms.html", qc_page([section], scan.synthetic).encode())
+        write_bytes(folder / "alarms.html", alarms_page([section], scan.synthetic).encode())
     summary: dict[str, Any] = {
         "name": found.name,
         "slices": scan.shape[0],

@@ -12,9 +12,9 @@ from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
 from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.alarms_page import Pictures
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.reporting.qc_page import Pictures
 
 
 @dataclass(frozen=True)

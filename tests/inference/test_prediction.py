@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.scans import find_scans
+from chaos_seg.inference.alarms_page import SHOWN
 from chaos_seg.inference.prediction import alarms_of, predict_scan
-from chaos_seg.reporting.qc_page import SHOWN
 
 SLICES, SIZE = 60, 48
 

@@ -54,7 +54,7 @@ class Pictures:
         return [data_uri(self._drawn[alarm.rank], "jpeg") for alarm in alarms[:SHOWN]]
 
 
-def qc_page(scans: Sequence[ScanSection], synthetic: bool) -> str:
+def alarms_page(scans: Sequence[ScanSection], synthetic: bool) -> str:
     """The page of several scans in the order given; `synthetic` when any of them is a phantom's."""
     page = render("qc.html", scans=scans, synthetic=synthetic, shown=SHOWN)
     return page.encode(errors="backslashreplace").decode()  # a scan's name is a folder's, whose bytes may be no UTF-8

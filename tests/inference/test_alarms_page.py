@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from chaos_seg.inference.alarms import SliceAlarm
+from chaos_seg.inference.alarms_page import SHOWN, Pictures, ScanSection, alarms_page
 from chaos_seg.reporting.overlays import PREDICTED_RGB
-from chaos_seg.reporting.qc_page import SHOWN, Pictures, ScanSection, qc_page
 
 
 def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
@@ -23,7 +23,7 @@ def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
 
 
 def test_page_ranks_slices_with_reasons_and_pictures() -> None:
-    page = qc_page([section()], synthetic=False)
+    page = alarms_page([section()], synthetic=False)
     titles = re.findall(r"<b>(\d+)\. Slice (\d+)</b>, score ([\d.]+): ([^<]*)</figcaption>", page)
     assert len(titles) == SHOWN == page.count("data:image/jpeg")
     assert titles[0] == ("1", "1", "0.90", "island: 12 % of the mask; holes")
@@ -34,17 +34,17 @@ def test_page_ranks_slices_with_reasons_and_pictures() -> None:
 
 
 def test_page_is_self_contained_escaped_and_repeats() -> None:
-    page = qc_page([section("<script>alert(1)</script>"), section("B", alarms=0)], synthetic=True)
+    page = alarms_page([section("<script>alert(1)</script>"), section("B", alarms=0)], synthetic=True)
     assert not re.search(r"(src|href)=\"(?!data:|#)", page) and "http" not in page and "url(" not in page
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "SYNTHETIC: made from a phantom" in page
     assert "nothing to say of the scan as a whole" in page and "No slice to point at, of 20." in page
-    assert page == qc_page([section("<script>alert(1)</script>"), section("B", alarms=0)], synthetic=True)
-    assert "None." in qc_page([], synthetic=False)
+    assert page == alarms_page([section("<script>alert(1)</script>"), section("B", alarms=0)], synthetic=True)
+    assert "None." in alarms_page([], synthetic=False)
 
 
 def test_a_name_in_bytes_that_are_no_utf_8_is_shown_as_these() -> None:
-    page = qc_page([section(os.fsdecode(b"M\xfcller"))], synthetic=False)
+    page = alarms_page([section(os.fsdecode(b"M\xfcller"))], synthetic=False)
     assert b"M\\udcfcller" in page.encode()
 
 
