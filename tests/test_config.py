@@ -90,7 +90,7 @@ def test_mistyped_keys_and_values_are_refused(override: str, said: str) -> None:
         (["image_size=500"], "image_size=500: expected a multiple of 16 for this network"),
         (["preprocessing.width_hu=0"], "preprocessing.width_hu=0.0: expected a number above 0"),
         (["augmentation.rotation.degrees=-5"], r"augmentation.rotation.degrees=-5.0: expected degrees from 0"),
-        (["+augmentation.rotaton.degrees=5"], "augmentation.name=rotaton: expected one of rotation"),
+        (["+augmentation.rotaton.degrees=5"], "augmentation.name=rotaton: expected one of affine, blur"),
         (["data/split=seeded", "data.split.seed=-1"], "data.split.seed=-1: expected a number from 0"),
         (["data/split=seeded", "data.split.val_patients=-1"], "data.split.val_patients=-1: expected 0 or more"),
         (["data.split.test=null"], "data.split.test=None: expected list"),

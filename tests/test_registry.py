@@ -12,7 +12,7 @@ from chaos_seg.registry import LOSSES, NETWORKS, OPTIMIZERS, SPLITS, Slot
 
 
 def test_unknown_names_and_options_are_refused() -> None:
-    with pytest.raises(UserError, match=r"loss.name=dyce: expected one of bce, dice, iou"):
+    with pytest.raises(UserError, match=r"loss.name=dyce: expected one of bce, dice, dice_bce, dice_topk, iou"):
         LOSSES.build({"name": "dyce"})
     with pytest.raises(
         UserError, match=r"loss dice: got an unexpected keyword argument 'smoth'; its options are: smooth"
@@ -71,5 +71,5 @@ def test_another_package_registers_one_by_entry_point(monkeypatch: pytest.Monkey
     assert loss(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)).item() == 1.0
     assert LOSSES.complete({"name": "absolute"}) == {"name": "absolute", "scale": 1.0}
     assert list(LOSSES.entries())[-1] == "absolute"
-    with pytest.raises(UserError, match="expected one of absolute, bce, dice, iou"):
+    with pytest.raises(UserError, match="expected one of absolute, bce, dice, dice_bce, dice_topk, iou"):
         LOSSES.build({"name": "dyce"})

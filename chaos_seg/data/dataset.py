@@ -44,9 +44,13 @@ class SliceDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (None, key)
         volume, rank = self.volumes[self.volume_of_slice[index]], int(self.rank_of_slice[index])
-        image, mask = self.preprocessing.image(volume.hu(rank)), self.preprocessing.mask(np.array(volume.mask(rank)))
-        if epoch is not None and self.augmentation is not None:
-            image, mask = self.augmentation(image, mask, (self.seed, epoch, index))
+        hu, mask = volume.hu(rank), np.array(volume.mask(rank))
+        entropy = None if epoch is None else (self.seed, epoch, index)
+        if entropy is not None and self.augmentation is not None:
+            hu, mask = self.augmentation.of_hu(hu, mask, entropy)
+        image, mask = self.preprocessing.image(hu), self.preprocessing.mask(mask)
+        if entropy is not None and self.augmentation is not None:
+            image, mask = self.augmentation(image, mask, entropy)
         return {
             "image": torch.from_numpy(image)[None],
             "mask": torch.from_numpy(mask)[None].float(),

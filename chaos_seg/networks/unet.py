@@ -57,7 +57,7 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(base, 1, 1)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         factor = self.divisor
@@ -80,7 +80,7 @@ class UNet(nn.Module):
         return logits
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """He et al. 2015 (arXiv:1502.01852). Soft losses get going in a third of the epochs of torch's default."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

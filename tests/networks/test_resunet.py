@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from chaos_seg.errors import UserError
+from chaos_seg.networks.resunet import ResidualUNet
+from chaos_seg.registry import NETWORKS
+
+
+@pytest.mark.parametrize(("fold", "norm"), [(1, "batch"), (2, "batch"), (2, "instance"), (4, "instance")])
+def test_gives_a_logit_for_each_pixel(fold: int, norm: str) -> None:
+    net = ResidualUNet(base=4, depth=2, fold=fold, norm=norm)
+    assert net.divisor == 4 * fold
+    assert net(torch.zeros(2, 1, 32, 48)).shape == (2, 1, 32, 48)
+    with pytest.raises(UserError, match=rf"H and W divisible by {4 * fold}, found \(2, 1, 32, 46\)"):
+        net(torch.zeros(2, 1, 32, 46))
+
+
+def test_what_is_folded_at_the_input_is_unfolded_at_its_own_place() -> None:
+    """A bright pixel changes logits around it, and none far away: channels come back as the pixels that they were."""
+    net = ResidualUNet(base=4, depth=1, fold=2, dropout=0).eval()
+    image = torch.zeros(1, 1, 64, 64)
+    changed = image.clone()
+    changed[0, 0, 40, 17] = 1
+    with torch.no_grad():
+        rows, columns = torch.nonzero((net(changed) - net(image))[0, 0].abs() > 1e-7, as_tuple=True)
+    assert 40 in rows and 17 in columns
+    assert rows.min() > 10 and columns.max() < 47 and abs(rows.float().mean() - 40) < 3
+
+
+def test_instance_norm_sees_each_slice_alone_in_training_too() -> None:
+    net = ResidualUNet(base=4, depth=1, norm="instance", dropout=0).train()
+    images = torch.randn(3, 1, 16, 16, generator=torch.manual_seed(0))
+    assert torch.allclose(net(images)[:1], net(images[:1]), atol=1e-5)
+    batch = ResidualUNet(base=4, depth=1, norm="batch", dropout=0).train()
+    assert not torch.allclose(batch(images)[:1], batch(images[:1]), atol=1e-2)
+
+
+@pytest.mark.parametrize("options", [{"base": 0}, {"fold": 0}, {"norm": "group"}, {"dropout": 1.0}])
+def test_odd_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(
+        UserError, match="network resunet: expected base, depth and fold above 0, norm batch or instance"
+    ):
+        NETWORKS.build({"name": "resunet", **options})
