@@ -4,13 +4,25 @@
     segmenter = chaos_seg.load("best.ckpt")
     mask = chaos_seg.segment(hu, segmenter)       # int16 HU (slices, rows, columns) to bool
 
-Functions, which need neither Hydra nor a folder layout: load, segment, score, as_scan, fit, score_scans (api.py). Their
-names are not those of the commands, which are modules: python -m chaos_seg lists them.
+Functions, which need neither Hydra nor a folder layout; help(chaos_seg.fit) says what each takes:
+
+    load(checkpoint) -> Segmenter                 segmenter.trainer.save_checkpoint(path) after fit() writes one
+    segment(hu, segmenter) -> mask
+    score(predicted, true, spacing_mm) -> {metric: value}
+    as_scan(hu, mask, spacing_mm, name) -> Scan
+    fit(scans, validation, epochs, ...) -> Segmenter
+    score_scans(segmenter, scans) -> {name: {metric: value}}
+
+Their names are not those of the commands, which are modules: python -m chaos_seg lists them.
 """
 
 from typing import Any
 
 __all__ = ["as_scan", "fit", "load", "score", "score_scans", "segment"]
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,13 @@ from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.fit import training_range
 from chaos_seg.training.segmenter import Segmenter
 
+WINDOW = {"name": "window", "level_hu": 40.0, "width_hu": 400.0}
+
+
+def _expect_mask(scan: Scan) -> None:
+    if scan.read_mask is None:
+        raise ValueError(f"{scan.name}: expected a scan with a mask, found none")
+
 
 def load(checkpoint: str | Path) -> Segmenter:
     """The trained model in a checkpoint, without running code in it. Raises UserError for any other file."""
@@ -46,7 +53,9 @@ def as_scan(
     """
     if hu.ndim != 3 or (mask is not None and mask.shape != hu.shape):
         raise ValueError(f"expected HU (slices, rows, columns) and a mask like it, found {hu.shape} and {mask!r:.60}")
-    hu, (z, y, x) = hu.astype(np.int16), spacing_mm
+    if hu.size == 0 or hu.min() < -32768 or hu.max() > 32767 or not min(spacing_mm) > 0:
+        raise ValueError("expected slices, HU that fit into 16 bits and distances above 0")
+    hu, (z, y, x) = np.rint(hu).astype(np.int16), spacing_mm
     liver = None if mask is None else (np.asarray(mask) != 0).astype(np.uint8)
     return Scan(
         name=name,
@@ -68,8 +77,14 @@ def segment(hu: np.ndarray, segmenter: Segmenter, threshold: float | None = None
 
     Args:
         hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
-        device: auto is a GPU when there is one; cpu, cuda, cuda:1.
+        threshold: from 0 to 255, as in the settings: 127.5 is a probability of one half.
+        device: auto is a GPU when there is one; cpu, cuda, cuda:1. The model is moved there.
+
+    Raises:
+        ValueError: HU of another shape.
     """
+    if hu.ndim != 3 or hu.size == 0:
+        raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
     predictor = Predictor([segmenter], chosen_device(device))
     return np.stack(predictor.mask(iter(hu), segmenter.threshold if threshold is None else threshold))
 
@@ -103,6 +118,9 @@ def fit(
     batch_size: int = 8,
     loss: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    optimizer: Mapping[str, Any] | None = None,
+    scheduler: Mapping[str, Any] | None = None,
     augmentation: Mapping[str, Any] | None = None,
     seed: int = 0,
     **trainer: Any,
@@ -110,18 +128,25 @@ def fit(
     """A model trained on scans with masks, with the weights of its last epoch.
 
     Args:
-        loss, network: `name` and options of an entry of that slot (registry.py), {"name": "dice"}.
+        loss, network, preprocessing, optimizer, scheduler: `name` and options of an entry of that slot (registry.py).
+            By default Dice, the study's U-Net, the window of -160 to 240 HU, Adam and a constant rate: not the study's
+            own settings, which are those of the commands.
         augmentation: steps with their options, {"rotation": {"degrees": 5}}.
         trainer: further options of lightning.Trainer, such as accelerator="gpu".
 
     Raises:
         UserError: a name or option that its slot does not have, or sizes that don't fit.
     """
+    for one in (*scans, *validation):
+        _expect_mask(one)
+    if not scans or not validation:
+        raise ValueError("expected scans to train on and to validate, found none")
     segmenter = Segmenter(
         network=dict(network or {"name": "unet"}),
         loss=dict(loss or {"name": "dice"}),
-        preprocessing={"name": "window", "image_size": image_size, "level_hu": 40.0, "width_hu": 400.0},
-        optimizer={"name": "adam", "learning_rate": learning_rate},
+        preprocessing={**(preprocessing or WINDOW), "image_size": image_size},
+        optimizer={**(optimizer or {"name": "adam"}), "learning_rate": learning_rate},
+        scheduler=dict(scheduler or {"name": "constant"}),
         seed=seed,
     )
     segmenter.training_range = training_range(scans)
@@ -133,7 +158,11 @@ def fit(
 
 
 def score_scans(segmenter: Segmenter, scans: Sequence[Scan], device: str = "auto") -> dict[str, dict[str, float]]:
-    """Every metric of each scan with a mask, by its name."""
+    """Every metric of each scan with a mask, by its name. Raises ValueError for a name that comes twice."""
+    for one in scans:
+        _expect_mask(one)
+    if len({one.name for one in scans}) < len(scans):
+        raise ValueError("expected a name of its own for each scan")
     predictor = Predictor([segmenter], chosen_device(device))
     with torch.inference_mode():
         return {one.name: dict(score_scan(one, "", predictor, segmenter.threshold).score.values) for one in scans}

@@ -13,6 +13,15 @@ from omegaconf import OmegaConf
 from chaos_seg.command_line import CONF_DIR
 
 WIDTH = 120
+OWN_OPTIONS = (
+    "network",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "preprocessing",
+    "augmentation",
+    "data/split",
+)  # of each entry
 
 
 def answer_help(command: str) -> None:
@@ -76,7 +85,7 @@ def _group_text(group: str, default: str | None) -> str:
         comment, settings, _ = _read(file)
         words = " ".join(line for line in comment if not line.startswith(" ")).rstrip(":")
         lines += [textwrap.fill(f"  {group}={file.stem}: {words}", WIDTH, subsequent_indent="    ")]
-        if file.stem == default:
+        if file.stem == default or group in OWN_OPTIONS:
             package = group.replace("/", ".")
             lines += [textwrap.indent(re.sub(r"^(?=\w)", f"{package}.", settings, flags=re.MULTILINE), "      ")]
     return "\n".join(lines)

@@ -37,6 +37,8 @@ class Slot:
         """Decorator: make a function or class known as `name`."""
 
         def add(entry: E) -> E:
+            if self._entries.get(name, entry) is not entry:
+                raise ValueError(f"{self.kind} {name!r} is registered already, as {self._entries[name]}")
             self._entries[name] = entry
             return entry
 
@@ -56,7 +58,14 @@ class Slot:
         if name in ours:
             return ours[str(name)]
         if name in plugins:
-            loaded: Callable[..., Any] = plugins[str(name)].load()
+            try:
+                loaded: Callable[..., Any] = plugins[str(name)].load()
+            except Exception as error:
+                entry = plugins[str(name)]
+                raise UserError(
+                    f"{self.kind} {name}: expected {entry.value} of another package (entry point group {self.group}), "
+                    f"but {type(error).__name__}: {error}; install that package again."
+                ) from error
             return loaded
         raise UserError(f"{self.kind}.name={name}: expected one of {', '.join(self.names())}.")
 
@@ -101,7 +110,10 @@ class Slot:
         return self._entries
 
     def _plugins(self) -> dict[str, Any]:
-        return {entry.name: entry for entry in entry_points(group=self.group)}
+        plugins = {entry.name: entry for entry in entry_points(group=self.group)}
+        if taken := sorted(plugins.keys() & self._entries.keys()):
+            raise UserError(f"{self.kind} {taken[0]}: an installed package gives another one of this name; rename it.")
+        return plugins
 
 
 def _annotations(entry: Callable[..., Any]) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def _is(value: Any, annotation: Any) -> bool:
 
 
 LOSSES = Slot("loss", "chaos_seg.losses", "chaos_seg.training.losses")  # -> module: logits, targets -> scalar
-NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks")  # -> module: (N, C, H, W) -> logits (N, 1, H, W)
+NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks")  # -> module: (N, 1, H, W) -> logits like it
 OPTIMIZERS = Slot("optimizer", "chaos_seg.optimizers", "chaos_seg.training.optimizers", given=1)  # parameters
 SCHEDULERS = Slot("scheduler", "chaos_seg.schedulers", "chaos_seg.training.optimizers", given=2)  # optimizer, steps
 PREPROCESSINGS = Slot("preprocessing", "chaos_seg.preprocessings", "chaos_seg.data.preprocessing")

@@ -73,3 +73,22 @@ def test_another_package_registers_one_by_entry_point(monkeypatch: pytest.Monkey
     assert list(LOSSES.entries())[-1] == "absolute"
     with pytest.raises(UserError, match="expected one of absolute, bce, dice, dice_bce, dice_topk, iou"):
         LOSSES.build({"name": "dyce"})
+
+
+def test_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="loss 'dice' is registered already"):
+        LOSSES.register("dice")(Absolute)
+    entry = EntryPoint("dice", f"{__name__}:Absolute", "chaos_seg.losses")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
+    with pytest.raises(UserError, match="loss dice: an installed package gives another one of this name"):
+        LOSSES.build({"name": "dice"})
+
+
+def test_an_entry_point_that_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("theirs", "no_such_package:Loss", "chaos_seg.losses")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == entry.group else [])
+    said = (
+        r"loss theirs: expected no_such_package:Loss of another package \(entry point group chaos_seg.losses\), but Mod"
+    )
+    with pytest.raises(UserError, match=said):
+        LOSSES.build({"name": "theirs"})

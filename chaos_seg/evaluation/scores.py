@@ -36,6 +36,9 @@ class PatientScore:
     values: Mapping[str, float] = field(default_factory=dict)
 
 
+FIXED = tuple(field.name for field in fields(PatientScore) if field.name != "values")  # columns beside the metrics
+
+
 def patient_score(patient: str, side: str, case: Case) -> PatientScore:
     """Scores of one patient."""
     return PatientScore(
@@ -70,8 +73,7 @@ def averages(scores: Sequence[PatientScore]) -> dict[str, dict[str, float]]:
 
 def as_rows(scores: Sequence[PatientScore], synthetic: bool) -> list[dict[str, Any]]:
     """Rows of per_patient.csv; their last column says whether the patient is a phantom."""
-    fixed = [field.name for field in fields(PatientScore) if field.name != "values"]
-    rows = [{**{name: getattr(s, name) for name in fixed}, **s.values} for s in scores]
+    rows = [{**{name: getattr(s, name) for name in FIXED}, **s.values} for s in scores]
     return [{**row, "synthetic": synthetic} for row in rows]
 
 

@@ -203,7 +203,8 @@ def metrics_table(runs: Sequence[Run]) -> Table:
             if listed
         ]
     columns = [Column("Loss"), Column("side"), *(Column(heading(metric), 3) for metric in metrics)]
-    caption = "Binary accuracy, precision and recall, means over patients"
+    *some, last = map(heading, metrics)
+    caption = f"{', '.join(some)} and {last}, means over patients" if some else f"{last}, means over patients"
     return Table("metrics", caption, columns, rows, _notes(_scores(runs), left_out))
 
 

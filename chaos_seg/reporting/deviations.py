@@ -23,15 +23,23 @@ def deviations_table(configs: Sequence[Mapping[str, Any]], slices: Mapping[str, 
     defaults = {loss: default_settings(loss) for loss in dict.fromkeys(config["loss.name"] for config in configs)}
     rows = []
     for setting in SETTINGS:
+        key, entry = setting.only or ("", None)
+        having = [config for config in configs if setting.only is None or config.get(key) == entry]
+        others = dict.fromkeys(str(config.get(key)) for config in configs if config not in having)
         if setting.name == "Patients":
             same = slices == SLICES and not synthetic
             here = "the same" if same else f"{len(slices)} {'synthetic phantoms' if synthetic else 'other patients'}"
             mark, why = "stated" if same else "changed", setting.why
+        elif not having:
+            here, mark, why = "", "changed", ""
         elif setting.keys:
-            here, mark, why = _judged(setting, configs, defaults)
+            here, mark, why = _judged(setting, having, defaults)
         else:
             here, why = setting.here, setting.why
             mark = "assumed" if setting.stated is None else "changed" if setting.why else "stated"
+        if others:
+            here = "; ".join([*([here] if having else []), f"{', '.join(others)}: its own way"])
+            mark, why = "changed", f"Not the study's {key.split('.')[0]}."
         rows.append([setting.name, setting.stated, here, mark, "" if mark == "stated" else why])
     shown = {*REPEATS, *(key for setting in SETTINGS for key in setting.keys)}
     for key in dict.fromkeys(key for config in configs for key in config):

@@ -83,7 +83,8 @@ class Setting:
     `stated` is what it says, None when it is silent. `keys` are ours in config.yaml, whose values `same` must be for
     it to be as stated, or our default where the study is silent; `here` tells them as a format, or without keys what
     the program does; `alike` stands there for the values `same`. `why` is the reason of an assumption or of a change
-    that is always there; for one that a configuration made, what it does.
+    that is always there; for one that a configuration made, what it does. `only` is a slot's key and the entry that
+    has the setting at all: another network has a depth of its own, or none.
     """
 
     name: str
@@ -93,8 +94,10 @@ class Setting:
     same: tuple[Any, ...] = ()
     here: str = "{}"
     alike: str = ""
+    only: tuple[str, str] | None = None
 
 
+UNET, WINDOW = ("network.name", "unet"), ("preprocessing.name", "window")
 SETTINGS = (
     Setting(
         "Patients", "20 labelled CT patients of CHAOS", "Scores of other patients can not be compared with the study's."
@@ -118,9 +121,14 @@ SETTINGS = (
         ("preprocessing.level_hu", "preprocessing.width_hu"),
         (0.0, 2800.0),
         "window at level {:g} HU, {:g} HU wide, to [-1, 1]",
+        only=WINDOW,
     ),
     Setting(
-        "Range", "[-1, +1]", "", here="clipped to [-1, 1]: metal and CHAOS's corner pixels reach 49,944 HU before it"
+        "Range",
+        "[-1, +1]",
+        "",
+        here="clipped to [-1, 1]: metal and CHAOS's corner pixels reach 49,944 HU before it",
+        only=WINDOW,
     ),
     Setting(
         "Rotation",
@@ -154,16 +162,28 @@ SETTINGS = (
         "{} of base {}",
         "base 8",
     ),
-    Setting("Depth", None, "The usual U-Net (Ronneberger et al., 2015).", ("network.depth",), here="{} levels"),
     Setting(
-        "Upsampling", None, "It is deterministic on a GPU; bilinear is not.", here="transposed convolution, stride 2"
+        "Depth", None, "The usual U-Net (Ronneberger et al., 2015).", ("network.depth",), here="{} levels", only=UNET
     ),
     Setting(
-        "Initial weights", None, "Soft losses get going sooner than with torch's default.", here="He et al. (2015)"
+        "Upsampling",
+        None,
+        "It is deterministic on a GPU; bilinear is not.",
+        here="transposed convolution, stride 2",
+        only=UNET,
     ),
-    Setting("Batch normalisation", "batch_norm = True", "", here="after each convolution"),
-    Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("network.dropout",), (0.2,)),
-    Setting("Place of dropout", None, "There the U-Net's paper has it.", here="the end of the contracting path"),
+    Setting(
+        "Initial weights",
+        None,
+        "Soft losses get going sooner than with torch's default.",
+        here="He et al. (2015)",
+        only=UNET,
+    ),
+    Setting("Batch normalisation", "batch_norm = True", "", here="after each convolution", only=UNET),
+    Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("network.dropout",), (0.2,), only=UNET),
+    Setting(
+        "Place of dropout", None, "There the U-Net's paper has it.", here="the end of the contracting path", only=UNET
+    ),
     Setting("Loss", "binary cross-entropy, Dice, IoU", "A loss of another kind.", ("loss.name",), ()),
     Setting("Smoothing of Dice and IoU loss", None, "It keeps them defined where there is no liver.", ("loss.smooth",)),
     Setting(

@@ -40,9 +40,11 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
     last = sides[-1]
     pairs, sentences = pairs_table(runs, last, "volume_dice")
     tables = _tables(runs, arms, pairs, synthetic)
+    only_losses = {arm.split(", ")[0] for arm in arms} == arms.keys()
     page = render(
         "report.html",
         name=name,
+        kind={"one": "loss", "many": "losses"} if only_losses else {"one": "model", "many": "models"},
         runs=runs,
         arms=arms,
         unfinished=unfinished,

@@ -111,15 +111,17 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The name of the loss of each config, and KEY=VALUE of what differs between them besides.
+    """What each config is called beside the others: the name of its loss, the names of other slots' entries that
+    differ, and KEY=VALUE of what differs besides.
 
-    Seed and fold only repeat an experiment; a loss's options are told when they differ within that loss.
+    Seed and fold only repeat an experiment; an entry's options are told when they differ among those of its name.
     """
 
     def differ(key: str) -> bool:
+        slot = f"{key.split('.')[0]}.name"
         groups: dict[Any, set[str]] = {}
         for config in configs:
-            group = config["loss.name"] if key.startswith("loss.") else None
+            group = config.get(slot) if key != slot else None
             groups.setdefault(group, set()).add(repr(config.get(key)))
         return any(len(values) > 1 for values in groups.values())
 
@@ -128,8 +130,15 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key in dict.fromkeys(key for config in configs for key in config)
         if key not in (*_NO_ARM, *REPEATS, "loss.name") and not is_incidental(key) and differ(key)
     ]
+    names = [key for key in keys if key.endswith(".name") and not key.startswith("data.")]
     return [
-        ", ".join([config["loss.name"], *(f"{key}={config[key]}" for key in keys if key in config)])
+        ", ".join(
+            [
+                config["loss.name"],
+                *(str(config[key]) for key in names if key in config),
+                *(f"{key}={config[key]}" for key in keys if key in config and key not in names),
+            ]
+        )
         for config in configs
     ]
 

@@ -52,8 +52,11 @@ class Segmenter(L.LightningModule):
             "scheduler": SCHEDULERS.complete(scheduler or {"name": "constant"}),
         }
         self.save_hyperparameters({**slots, "threshold": threshold, "seed": seed})
-        torch.manual_seed(seed)
-        self.net = NETWORKS.build(network)
+        if not 0 < threshold < 255:
+            raise UserError(f"threshold={threshold}: expected a number between 0 and 255.")
+        with torch.random.fork_rng(devices=[]):  # whoever loads a model keeps his random numbers
+            torch.manual_seed(seed)
+            self.net = NETWORKS.build(network)
         self.net.to(memory_format=torch.channels_last)  # faster, on CPU and GPU alike
         self.loss = LOSSES.build(loss)
         SCHEDULERS.build(
@@ -65,9 +68,23 @@ class Segmenter(L.LightningModule):
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
         self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
-        size, divisor = self.preprocessing.image_size, self.net.divisor
+        self._speed: dict[str, float] = {}
+        self._expect_logits(getattr(self.net, "divisor", 1))
+
+    def _expect_logits(self, divisor: int) -> None:
+        """Refuse before training what would fail in its first batch."""
+        size = self.preprocessing.image_size
         if size % divisor:
             raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
+        side = min(size, divisor * -(-64 // divisor))
+        with torch.no_grad():
+            shape = tuple(self.net.eval()(torch.zeros(1, 1, side, side)).shape)
+        self.net.train()
+        if shape != (1, 1, side, side):
+            raise UserError(
+                f"network {self.hparams['network']['name']}: expected logits {(1, 1, side, side)} of an image of that "
+                f"shape, found {shape}."
+            )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, 1, H, W) of images (N, 1, H, W) in [-1, 1]."""
@@ -129,7 +146,7 @@ class Segmenter(L.LightningModule):
         return (self.train_loss, self.train_counts) if side == "train" else (self.val_loss, self.val_counts)
 
     def on_validation_epoch_start(self) -> None:
-        if self.trainer.state.fn == TrainerFn.FITTING:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             train_seconds = time.perf_counter() - self._epoch_start
             self._speed = {
                 "train/seconds": train_seconds,

@@ -221,6 +221,15 @@ def test_arms_are_named_by_what_differs() -> None:
     assert arm_names([bce, {**bce, "seed": 1, "data.split.fold": 2, "trainer.accelerator": "gpu"}]) == ["bce", "bce"]
     few = {**bce, "trainer.limit_train_batches": 0.1}
     assert arm_names([few, {**few, "trainer.limit_train_batches": 1.0}])[0] == "bce, trainer.limit_train_batches=0.1"
+    unet, plain = (
+        {**bce, "network.name": name, f"network.{key}": 8} for name, key in (("unet", "base"), ("plain", "width"))
+    )
+    assert arm_names([unet, plain]) == ["bce, unet", "bce, plain"]  # the options of each are its own
+    assert arm_names([unet, {**unet, "network.base": 16}, plain]) == [
+        "bce, unet, network.base=8",
+        "bce, unet, network.base=16",
+        "bce, plain",
+    ]
     assert arm_names([bce, {**bce, "learning_rate": 0.1}]) == ["bce, learning_rate=0.001", "bce, learning_rate=0.1"]
     assert arm_names([bce, dice, {**dice, "loss.smooth": 2.0}]) == [
         "bce",

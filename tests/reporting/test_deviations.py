@@ -66,3 +66,18 @@ def test_every_setting_that_changes_the_experiment_is_on_the_sheet(to_the_letter
     assert changed(sheet(incidental)) == {"Framework"}  # GPU 3 alone is one device
     fold = to_the_letter("data/split=kfold")
     assert changed(sheet(fold, {**fold, "data.split.fold": 2})) == {"Framework", "Split"}
+
+
+def test_what_another_network_or_preprocessing_does_is_not_said_to_be_the_studys(to_the_letter: Callable) -> None:
+    unet = to_the_letter()
+    other = {key: value for key, value in unet.items() if not key.startswith(("network.", "preprocessing."))}
+    other |= {"network.name": "mine", "network.width": 6, "preprocessing.name": "tanh"}
+    of_the_unet = ("Depth", "Upsampling", "Initial weights", "Batch normalisation", "Dropout", "Place of dropout")
+    alone, both = sheet(other), sheet(unet, other)
+    for name in of_the_unet:
+        assert (alone[name]["Here"], alone[name]["Mark"]) == ("mine: its own way", "changed"), name
+        assert str(both[name]["Here"]).endswith("; mine: its own way") and both[name]["Mark"] == "changed"
+        assert alone[name]["Why, or what it does"] == "Not the study's network."
+    assert alone["Normalisation"]["Here"] == alone["Range"]["Here"] == "tanh: its own way"
+    assert both["Depth"]["Here"] == "4 levels; mine: its own way"
+    assert alone["network.width"]["Here"] == "6"

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.dataset import SliceDataset
@@ -14,7 +16,7 @@ from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import accuracy, count, dice, precision, recall
 from chaos_seg.files import read_csv
-from chaos_seg.registry import LOSSES
+from chaos_seg.registry import LOSSES, NETWORKS
 from chaos_seg.training.loggers import EpochTable
 from chaos_seg.training.losses import DiceLoss
 from chaos_seg.training.segmenter import Segmenter
@@ -155,3 +157,58 @@ def test_an_epoch_counts_its_own_slices_alone(phantom_root: Path, tmp_path: Path
     assert witness.counted == batches and batches[0] != batches[1]
     of_last = DiceLoss()(witness.logits[5], witness.batches[5][1]["mask"]).item()  # 1 + 4 batches came before
     assert float(row["train/loss"]) == pytest.approx(of_last, rel=1e-5)
+
+
+def test_loading_a_model_leaves_the_random_numbers_of_others_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    segmenter(seed=1)
+    assert torch.equal(torch.rand(2), expected)
+
+
+class Odd(torch.nn.Module):
+    """A network without a divisor, of `outputs` channels at every `stride`-th pixel."""
+
+    def __init__(self, outputs: int = 1, stride: int = 1):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, outputs, 3, stride=stride, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layer(image)
+        return logits
+
+
+@pytest.fixture
+def odd() -> Iterator[None]:
+    NETWORKS.register("odd")(Odd)
+    yield
+    del NETWORKS._entries["odd"]
+
+
+def test_a_network_gives_a_logit_for_each_pixel_or_is_refused_at_once(odd: None) -> None:
+    assert segmenter(network={"name": "odd"}).net.training
+    for options, shape in (({"outputs": 2}, r"\(1, 2, 32, 32\)"), ({"stride": 2}, r"\(1, 1, 16, 16\)")):
+        with pytest.raises(UserError, match=rf"network odd: expected logits \(1, 1, 32, 32\) .*, found {shape}"):
+            segmenter(network={"name": "odd", **options})
+
+
+@pytest.mark.parametrize("threshold", [0, 255, 300])
+def test_a_threshold_lies_between_0_and_255(threshold: float) -> None:
+    with pytest.raises(UserError, match=f"threshold={threshold}: expected a number between 0 and 255"):
+        segmenter(threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_sanity_val_steps": 2}, {"limit_val_batches": 0}, {"check_val_every_n_epoch": 2}],
+    ids=lambda options: next(iter(options)),
+)
+def test_trains_with_a_trainer_of_other_habits(phantom_root: Path, tmp_path: Path, options: dict[str, int]) -> None:
+    volumes = open_volumes(tmp_path, find_patients(phantom_root).values())
+    data = ChaosDataModule({"train": volumes[::2], "val": volumes[1::2]}, Window(32, 40.0, 400.0), batch_size=4)
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", logger=CSVLogger(tmp_path / "log"), **quiet, **options)
+    module = segmenter()
+    trainer.fit(module, datamodule=data)
+    assert module.row["train/loss"] < 1 and ("val/dice" in module.row) == ("limit_val_batches" not in options)
