@@ -23,8 +23,9 @@ import torch
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_patients
+from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.onnx import export, session
-from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.training.segmenter import Segmenter
 

@@ -16,7 +16,8 @@ from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.masks import check_masks
 from chaos_seg.evaluation.metrics import Case, metrics_of
-from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.inference.choices import chosen_device
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.scoring.scan import score_scan
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.fit import training_range

@@ -18,6 +18,7 @@ from chaos_seg.data.sources.archive import Archive
 from chaos_seg.data.splits import SIDES, Split
 from chaos_seg.errors import UserError
 from chaos_seg.registry import SOURCES, SPLITS
+from chaos_seg.run_folder import RunFolder
 
 C = TypeVar("C")
 
@@ -287,14 +288,10 @@ def literal(value: Any) -> Any:
 
 
 def _run_dir(ckpt_path: str | None, fresh: str) -> str:
-    run = Path(ckpt_path or "").resolve().parent.parent
-    return str(run) if ckpt_path and (run / "config.yaml").is_file() else fresh
-
-
-def _hydra_subdir(run: str) -> str | None:
-    return None if (Path(run) / "config.yaml").is_file() else ".hydra"
+    run = RunFolder.of_checkpoint(ckpt_path or "")
+    return str(run.path) if ckpt_path and run.exists else fresh
 
 
 # A run resumes in its own folder, where Hydra's record of the first command stays as it was.
 OmegaConf.register_new_resolver("run_dir", _run_dir)
-OmegaConf.register_new_resolver("hydra_subdir", _hydra_subdir)
+OmegaConf.register_new_resolver("hydra_subdir", lambda run: None if RunFolder(Path(run)).exists else ".hydra")

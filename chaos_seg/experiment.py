@@ -16,8 +16,7 @@ from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
 from chaos_seg.data.splits import SIDES, Split
 from chaos_seg.data.store import StoredScan, open_patients
-from chaos_seg.evaluation.metrics import check_metrics
-from chaos_seg.evaluation.scores import FIXED
+from chaos_seg.evaluation.scores import check_metrics
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import complete_settings, flat, network_input, weights_update
@@ -53,7 +52,7 @@ def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
 def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., None]) -> dict[str, Any]:
     L.seed_everything(config.seed, workers=True, verbose=False)
     config = completed(config)
-    check_metrics({*FIXED, "synthetic"})
+    check_metrics()
     segmenter = segmenter_of(config)
     sides, split = open_sides(config)
     scans = [scan for of_side in sides.values() for scan in of_side]

@@ -22,9 +22,10 @@ from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
+from chaos_seg.inference.choices import chosen_device, common_threshold
 from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
-from chaos_seg.inference.predictor import Predictor, chosen_device, common_threshold
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)

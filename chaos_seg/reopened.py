@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.data.splits import SIDES
-from chaos_seg.data.store import StoredScan, fingerprint, open_patients
+from chaos_seg.data.store import StoredScan, data_hash, open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, open_sides, resumable_settings, train
 from chaos_seg.run_folder import RunFolder
@@ -30,7 +30,7 @@ def run_once(config: TrainConfig, folder: Path) -> None:
     sides, _ = open_sides(config)
     run.expect_same(
         flat(asdict(config)),
-        fingerprint([v for volumes in sides.values() for v in volumes]),
+        data_hash([v for volumes in sides.values() for v in volumes]),
         resumable_settings(config),
     )
     if (epochs := run.settings()["epochs"]) != config.epochs:
@@ -53,7 +53,7 @@ def open_run(
     split, source = run.split(), trained.data.open()
     volumes = dict(zip(split.patients, open_patients(Path(trained.data.store), source, split.patients), strict=True))
     sides = {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}
-    return trained, sides, fingerprint(volumes.values())
+    return trained, sides, data_hash(volumes.values())
 
 
 def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainConfig:

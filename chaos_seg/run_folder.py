@@ -136,7 +136,7 @@ class RunFolder:
 
         Args:
             settings: complete and flat, {"network.base": 8, ...}; incidental ones and `free` ones may differ.
-            data_hash: of store.fingerprint().
+            data_hash: of store.data_hash().
         """
         saved = flat(complete_settings(self.settings()))
         for key in {**settings, **saved}:

@@ -19,7 +19,8 @@ from chaos_seg.config import SubmitConfig, checked
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
-from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.inference.choices import chosen_device
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import completeness, pack, predict_test_set
 from chaos_seg.reopened import settings_of
 from chaos_seg.run_folder import RunFolder

@@ -22,7 +22,7 @@ from PIL import Image
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import PrepareConfig, checked
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import fingerprint, open_volumes
+from chaos_seg.data.store import data_hash, open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.prepare import prepare
 
@@ -58,7 +58,7 @@ def served(archive: Path) -> Iterator[str]:
 
 
 def content(tree: Path) -> str:
-    return fingerprint(open_volumes(tree.parent / "again", find_patients(tree).values()))
+    return data_hash(open_volumes(tree.parent / "again", find_patients(tree).values()))
 
 
 def test_downloads_unpacks_audits_and_decodes(

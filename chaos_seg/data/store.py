@@ -120,7 +120,7 @@ def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[StoredScan], d
     return [volume for folder in folders if (volume := known[folder.patient]) is not None], faults
 
 
-def fingerprint(scans: Iterable[Scan]) -> str:
+def data_hash(scans: Iterable[Scan]) -> str:
     """One hash for the content of several patients, whatever their order."""
     lines = sorted(f"{scan.name} {scan.content}" for scan in scans)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -5,12 +5,11 @@ def volume_dice(case: Case) -> float:
     \"\"\"Volume Dice: of all slices pooled.\"\"\"      # what stands before the colon is its heading
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.registry import METRICS
@@ -29,23 +28,6 @@ class Case:
 def metrics_of(case: Case) -> dict[str, float]:
     """The value of every metric; NaN where it has none."""
     return {name: float(metric(case)) for name, metric in METRICS.entries().items()}
-
-
-def check_metrics(reserved: Collection[str]) -> None:
-    """Try every metric on two small masks, before training and not after it.
-
-    Raises:
-        UserError: one that fails or gives no number, or has a name that is `reserved` for another column.
-    """
-    planes = [np.zeros((4, 4), bool), np.eye(4, dtype=bool)]
-    counted = np.array([score.count(one, other) for one, other in zip(planes, planes[::-1], strict=True)])
-    for name, metric in METRICS.entries().items():
-        if name in reserved:
-            raise UserError(f"metric {name}: expected another name, since a column of per_patient.csv has it.")
-        try:
-            float(metric(Case(counted, planes, planes[::-1], (1.0, 1.0, 1.0))))
-        except Exception as error:
-            raise UserError(f"metric {name}: expected a number, found {type(error).__name__}: {error}.") from error
 
 
 def heading(name: str) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.surface import hd95_mm, surface_dice
+from chaos_seg.registry import METRICS
 
 SURFACE_TOLERANCE_MM = 3.0
 CHALLENGE_METRICS = ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score", "hd95_mm", "surface_dice")
@@ -37,6 +39,23 @@ class PatientScore:
 
 
 FIXED = tuple(field.name for field in fields(PatientScore) if field.name != "values")  # columns beside the metrics
+
+
+def check_metrics() -> None:
+    """Try every metric on two small masks, before training and not after it.
+
+    Raises:
+        UserError: one that fails or gives no number, or has the name of another column of per_patient.csv.
+    """
+    planes = [np.zeros((4, 4), bool), np.eye(4, dtype=bool)]
+    counted = np.array([score.count(one, other) for one, other in zip(planes, planes[::-1], strict=True)])
+    for name, metric in METRICS.entries().items():
+        if name in (*FIXED, "synthetic"):
+            raise UserError(f"metric {name}: expected another name, since a column of per_patient.csv has it.")
+        try:
+            float(metric(Case(counted, planes, planes[::-1], (1.0, 1.0, 1.0))))
+        except Exception as error:
+            raise UserError(f"metric {name}: expected a number, found {type(error).__name__}: {error}.") from error
 
 
 def patient_score(patient: str, side: str, case: Case) -> PatientScore:

@@ -10,7 +10,7 @@ from typing import Any
 from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
 from chaos_seg.data.sources import Source
 from chaos_seg.data.splits import Split
-from chaos_seg.data.store import decode, fingerprint
+from chaos_seg.data.store import data_hash, decode
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.reporting.audit_page import audit_page
@@ -37,7 +37,7 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
     counts = Counter(finding.level for finding in findings)
     result = {
         "root": str(source.root.resolve()),
-        "fingerprint": fingerprint(volumes),
+        "fingerprint": data_hash(volumes),
         "patients": len(source.patients),
         "not_decoded": list(faults),
         "slices": sum(volume.slices for volume in volumes),

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.store import fingerprint
+from chaos_seg.data.store import data_hash
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, as_rows, averages, challenge_averages
 from chaos_seg.evaluation.surface import monai_version
@@ -53,7 +53,7 @@ def score_run(
         "epoch": checkpoint[1],
         "threshold": threshold,
         "synthetic": synthetic,
-        "data_fingerprint": fingerprint(volumes),
+        "data_fingerprint": data_hash(volumes),
         "patients": len(scores),
         "averages": averages(scores),
         "challenge": challenge_averages(challenge),

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from chaos_seg.data.appearance import Fingerprint, TrainingRange
 from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.store import fingerprint
+from chaos_seg.data.store import data_hash
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
 from chaos_seg.registry import LOGGERS, build_all
@@ -106,7 +106,7 @@ class DataFacts:
     @classmethod
     def of(cls, root: str, volumes: Sequence[Scan], audit: Mapping[str, int] | str) -> "DataFacts":
         synthetic = any(volume.synthetic for volume in volumes)
-        return cls(root, fingerprint(volumes), len(volumes), audit, synthetic)
+        return cls(root, data_hash(volumes), len(volumes), audit, synthetic)
 
     def for_manifest(self) -> dict[str, Any]:
         data = {key: value for key, value in asdict(self).items() if key != "synthetic"}

@@ -17,7 +17,7 @@ from chaos_seg.data import decoded as decoded_module
 from chaos_seg.data import store as store_module
 from chaos_seg.data.decoded import Meta
 from chaos_seg.data.sources.chaos import PatientFolder, chaos, find_patients
-from chaos_seg.data.store import StoredScan, fingerprint, open_patients, open_volumes
+from chaos_seg.data.store import StoredScan, data_hash, open_patients, open_volumes
 from chaos_seg.errors import UserError
 
 
@@ -48,7 +48,7 @@ def test_second_opening_reads_no_file(phantom_root: Path, tmp_path: Path, monkey
 
 def test_copy_of_a_tree_shares_volumes_and_fingerprint(phantom_root: Path, tree: Path, tmp_path: Path) -> None:
     first, second = volumes(phantom_root, tmp_path / "s"), volumes(tree, tmp_path / "s")
-    assert metas(first) == metas(second) and fingerprint(first.values()) == fingerprint(reversed(second.values()))
+    assert metas(first) == metas(second) and data_hash(first.values()) == data_hash(reversed(second.values()))
     assert len([p for p in (tmp_path / "s" / "volumes").iterdir() if p.is_dir()]) == 4
 
 
@@ -62,7 +62,7 @@ def test_changed_pixel_makes_another_volume(tree: Path, tmp_path: Path) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # same size, same modification time
     after = volumes(tree, tmp_path / "s")
     assert after["2"].meta.key != before["2"].meta.key and after["1"].meta == before["1"].meta
-    assert fingerprint(after.values()) != fingerprint(before.values())
+    assert data_hash(after.values()) != data_hash(before.values())
     assert np.count_nonzero(after["2"].hu(3) != before["2"].hu(3)) == 1
 
 
@@ -83,7 +83,7 @@ def test_a_changed_mask_or_hu_range_makes_another_volume(
 def test_exchanged_patients_have_another_fingerprint(phantom_root: Path, tmp_path: Path) -> None:
     first, second, *_ = volumes(phantom_root, tmp_path).values()
     exchanged = replace(first, name=second.name), replace(second, name=first.name)
-    assert fingerprint(exchanged) != fingerprint((first, second))
+    assert data_hash(exchanged) != data_hash((first, second))
 
 
 def test_a_volume_that_ends_early_is_an_error_and_no_slice(phantom_root: Path, tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ BUILD = """
 import sys
 from pathlib import Path
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import fingerprint, open_volumes
-print(fingerprint(open_volumes(Path(sys.argv[2]), find_patients(Path(sys.argv[1])).values())))
+from chaos_seg.data.store import data_hash, open_volumes
+print(data_hash(open_volumes(Path(sys.argv[2]), find_patients(Path(sys.argv[1])).values())))
 """
 
 
@@ -175,7 +175,7 @@ def test_processes_that_build_at_once_get_the_same(phantom_root: Path, tmp_path:
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     answers = {process.communicate(timeout=60)[0] for process in processes}
     sound = volumes(phantom_root, tmp_path / "t")
-    assert answers == {fingerprint(sound.values()) + "\n"} and [p.returncode for p in processes] == [0, 0, 0]
+    assert answers == {data_hash(sound.values()) + "\n"} and [p.returncode for p in processes] == [0, 0, 0]
     assert same_slices(volumes(phantom_root, tmp_path / "s"), sound)
 
 

@@ -1,17 +1,21 @@
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import (
     PatientScore,
     averages,
     challenge_averages,
     challenge_scores,
+    check_metrics,
     patient_score,
 )
+from chaos_seg.registry import METRICS
 
 
 def scored(patient: str, side: str, counts: np.ndarray) -> PatientScore:
@@ -88,3 +92,25 @@ def test_monai_measures_stand_beside_the_challenges() -> None:
     whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=True)
     assert whole.hd95_mm > 20 and whole.surface_dice == pytest.approx(2 / 3, abs=0.02)
     assert (largest.hd95_mm, largest.surface_dice) == (0, 1)
+
+
+@pytest.fixture
+def theirs() -> Iterator[Callable[[object], None]]:
+    yield lambda metric: METRICS._entries.update(theirs=metric)  # type: ignore[call-overload]
+    METRICS._entries.pop("theirs", None)
+
+
+def test_a_metric_that_fails_or_takes_a_columns_name_is_refused_before_training(
+    theirs: Callable[[object], None],
+) -> None:
+    check_metrics()
+    METRICS._entries["tp"] = lambda case: 0.5
+    with pytest.raises(UserError, match=r"metric tp: expected another name, since a column of per_patient.csv has it"):
+        check_metrics()
+    del METRICS._entries["tp"]
+    theirs(lambda case: case.predicted - case.true)
+    with pytest.raises(UserError, match="metric theirs: expected a number, found TypeError: unsupported operand"):
+        check_metrics()
+    theirs(lambda case: None)
+    with pytest.raises(UserError, match="metric theirs: expected a number, found TypeError"):
+        check_metrics()

@@ -19,8 +19,9 @@ from chaos_seg.data.store import open_patients
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
 from chaos_seg.inference import onnx as module
+from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.onnx import export, metadata, session
-from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.segmenter import Segmenter
 

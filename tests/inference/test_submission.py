@@ -14,8 +14,9 @@ from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.experiment import train
+from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.formats.png import write_png
-from chaos_seg.inference.predictor import Predictor, chosen_device
+from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import EXPECTED, completeness, faults, results_folder
 from chaos_seg.training.checkpoints import load_segmenter
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
-from chaos_seg.data.store import StoredScan, fingerprint, open_volumes
+from chaos_seg.data.store import StoredScan, data_hash, open_volumes
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import count
 from chaos_seg.evaluation.masks import far_errors
@@ -109,7 +109,7 @@ def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
     run = RunFolder(tmp_path)
     summary = score_run(run, predictor, ("last.ckpt", 3), sides, RunFolder(output), model.threshold)
     told = [summary[key] for key in ("loss", "checkpoint", "epoch", "threshold", "patients", "data_fingerprint")]
-    assert told == ["iou", "last.ckpt", 3, 77, 2, fingerprint(volumes)]
+    assert told == ["iou", "last.ckpt", 3, 77, 2, data_hash(volumes)]
     assert {(example["patient"], example["side"]) for example in summary["slices"].values()} == {("2", "test")}
     levels = read_csv(output / "calibration.csv")
     for row in read_csv(output / "per_patient.csv"):

@@ -1,0 +1,33 @@
+"""What a command leaves open: the device, and the threshold of several models."""
+
+from collections.abc import Sequence
+
+import torch
+
+from chaos_seg.errors import UserError
+from chaos_seg.training.segmenter import Segmenter
+
+
+def chosen_device(name: str) -> torch.device:
+    """`auto` is a GPU when there is one; any other name is torch's: cpu, cuda, cuda:1.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(f"device={name}: {reason}; choose auto or cpu.") from None
+    return device
+
+
+def common_threshold(segmenters: Sequence[Segmenter]) -> float:
+    """Raises UserError where models were trained with several."""
+    thresholds = sorted({segmenter.threshold for segmenter in segmenters})
+    if len(thresholds) > 1:
+        raise UserError(f"ckpt: the models were trained with thresholds {thresholds}; choose one with threshold=.")
+    return thresholds[0]
