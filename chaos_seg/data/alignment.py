@@ -184,13 +184,13 @@ def _misfits(fit: np.ndarray, whole: dict[str, np.ndarray], weight: np.ndarray, 
 def _shifted(fit: np.ndarray, path: np.ndarray, labelled: np.ndarray) -> list[Misfit]:
     """Stretches of masks that fit other slices."""
     edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
-    found = []
+    misfits = []
     for first, end in pairwise(edges):
         shift = int(path[first]) - MAX_SHIFT
         here, there = (float(np.nansum(fit[first:end, column])) for column in (MAX_SHIFT, path[first]))
         if shift and there > MIN_GAIN * here:
-            found.append(Misfit(int(labelled[first]), int(labelled[end - 1]), "shifted", shift, there / here))
-    return found
+            misfits.append(Misfit(int(labelled[first]), int(labelled[end - 1]), "shifted", shift, there / here))
+    return misfits
 
 
 def _best_path(fit: np.ndarray) -> np.ndarray:
@@ -211,9 +211,9 @@ def _best_path(fit: np.ndarray) -> np.ndarray:
 
 def _means(fit: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted mean of each column over the masks that have a value there; 0 where none has."""
-    known = np.where(np.isnan(fit), 0.0, weight[:, None])
-    total = known.sum(axis=0)
-    return np.divide((np.nan_to_num(fit) * known).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
+    weights = np.where(np.isnan(fit), 0.0, weight[:, None])
+    total = weights.sum(axis=0)
+    return np.divide((np.nan_to_num(fit) * weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
 
 
 def _border(mask: np.ndarray) -> _Border:

@@ -61,17 +61,17 @@ def _decoded_apart(dataset: Dataset) -> np.ndarray:
     process.start()
     sender.close()
     try:
-        found = receiver.recv() if receiver.poll(MAX_SECONDS) else TimeoutError("the decoder does not come to an end")
+        answer = receiver.recv() if receiver.poll(MAX_SECONDS) else TimeoutError("the decoder does not come to an end")
     except EOFError:
-        found = ValueError("the compressed pixel data crash the decoder")
+        answer = ValueError("the compressed pixel data crash the decoder")
     finally:
         process.kill()
         process.join()
         process.close()
         receiver.close()
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _send_pixels(dataset: Dataset, sender: Connection) -> None:

@@ -94,7 +94,7 @@ def nifti_scan(name: str, path: Path) -> Scan:
             ) from None
         return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
 
-    told = [] if TO_MM.get(unit) == 1.0 else [f"its unit is {unit}: taken as such"]
+    unit_notes = [] if TO_MM.get(unit) == 1.0 else [f"its unit is {unit}: taken as such"]
     return Scan(
         name=name,
         files=(path,),
@@ -103,7 +103,7 @@ def nifti_scan(name: str, path: Path) -> Scan:
         row_mm=steps[:, 1],
         column_mm=steps[:, 0],
         read=read,
-        warnings=(*told, *mended, *_doubts(header, shape)),
+        warnings=(*unit_notes, *mended, *_doubts(header, shape)),
         thickness_mm=float(np.linalg.norm(steps[:, 2])),
         nifti_header=header,
     )
@@ -112,17 +112,17 @@ def nifti_scan(name: str, path: Path) -> Scan:
 @contextmanager
 def _mended() -> Iterator[list[str]]:
     """Lists what nibabel mends in a header, which it would only log."""
-    said: list[str] = []
+    mends: list[str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(f"its header was mended: {record.getMessage()}")
+            mends.append(f"its header was mended: {record.getMessage()}")
 
     logger = logging.getLogger("nibabel.global")
     handlers, propagate = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [Listener()], False
     try:
-        yield said
+        yield mends
     finally:
         logger.handlers, logger.propagate = handlers, propagate
 

@@ -129,16 +129,16 @@ def choose(scans: Sequence[FoundScan], names: Sequence[str] | None) -> list[Foun
     Raises:
         UserError: a name that is none of theirs, or several series of a patient without a choice.
     """
-    listed = [f"series={scan.name}: {scan.about}" for scan in scans]
+    choices = [f"series={scan.name}: {scan.about}" for scan in scans]
     if unknown := [name for name in names or () if name != "all" and name not in {scan.name for scan in scans}]:
-        raise UserError(f"series={','.join(unknown)}: expected all, or names of what was found:", faults=listed)
+        raise UserError(f"series={','.join(unknown)}: expected all, or names of what was found:", faults=choices)
     if names and "all" not in names:
         return [scan for scan in scans if scan.name in names]
     patients = Counter(scan.patient for scan in scans)
     if not names and max(patients.values()) > 1:
         raise UserError(
             "Expected one CT series a patient, found several; choose with series=NAME, series=[NAME,NAME] or all:",
-            faults=[text for text, scan in zip(listed, scans, strict=True) if patients[scan.patient] > 1],
+            faults=[text for text, scan in zip(choices, scans, strict=True) if patients[scan.patient] > 1],
         )
     return list(scans)
 

@@ -137,9 +137,9 @@ def _phases(stack: Sequence[Slice], part: str, notes: Sequence[str]) -> list[Ser
         # A number says it; the others also differ by chance, so they must make whole volumes.
         whole = min(map(len, groups)) > 2 and _overlap(groups) > 0.5 and (close or _even(groups))
         if _are_volumes(groups) and (number < 2 or whole):
-            told = f"one of {len(groups)} in its series, told apart by {name}"
+            how_told_apart = f"one of {len(groups)} in its series, told apart by {name}"
             parts = [f"{part}_acq{k}".lstrip("_") for k in range(1, len(groups) + 1)]
-            return [Series(g, p, (*notes, told)) for g, p in zip(groups, parts, strict=True)]
+            return [Series(g, p, (*notes, how_told_apart)) for g, p in zip(groups, parts, strict=True)]
     repeats = min(Counter(numbers).values())
     if not close and len(set(numbers)) > 1 and repeats > 1:
         refusal = (
@@ -240,15 +240,15 @@ def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Se
         thickness_mm=first.thickness_mm or 1.0,
         instances=tuple(item.instance for item in ordered),
     )
-    told = list(notes)
+    warnings = list(notes)
     if len(set(scan.instances)) < len(ordered):
         shared = len(ordered) - len(set(scan.instances)) + 1
-        told.append(f"{shared} slices share one SOPInstanceUID, or have none; all are kept")
+        warnings.append(f"{shared} slices share one SOPInstanceUID, or have none; all are kept")
     if not scan.in_order and len(ordered) > 1:
-        told.append("file names are not in the order of the slices: masks are numbered by file name")
+        warnings.append("file names are not in the order of the slices: masks are numbered by file name")
     if len(ordered) == 1:
-        told.append(f"a single slice: its volume is that of {scan.thickness_mm:g} mm")
-    return replace(scan, warnings=(*told, *scan.irregularities()))
+        warnings.append(f"a single slice: its volume is that of {scan.thickness_mm:g} mm")
+    return replace(scan, warnings=(*warnings, *scan.irregularities()))
 
 
 def _expect_decoders(slices: Sequence[Slice]) -> None:

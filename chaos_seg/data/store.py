@@ -65,8 +65,8 @@ class StoredScan(Scan):
 
 
 def _headers(folder: Path) -> list[SliceHeader]:
-    listed: list[dict[str, Any]] = read_json(folder / "slices.json")
-    return [SliceHeader(**{key: _as_tuple(value) for key, value in one.items()}) for one in listed]
+    headers: list[dict[str, Any]] = read_json(folder / "slices.json")
+    return [SliceHeader(**{key: _as_tuple(value) for key, value in one.items()}) for one in headers]
 
 
 def _read_plane(path: Path, dtype: str, shape: tuple[int, int], rank: int) -> np.ndarray:
@@ -101,23 +101,23 @@ def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserE
     Raises:
         UserError: every fault of every folder at once, after those already known.
     """
-    volumes, found = decode(store, folders)
-    raise_faults([*faults, *(fault for listed in found.values() for fault in listed)], "the data")
+    volumes, faults_of = decode(store, folders)
+    raise_faults([*faults, *(fault for listed in faults_of.values() for fault in listed)], "the data")
     return volumes
 
 
 def decode(store: Path, folders: Iterable[Patient]) -> tuple[list[StoredScan], dict[str, list[UserError]]]:
     """The volumes of `folders`, decoding in parallel those that the store does not hold, and the faults by patient."""
     folders = list(folders)
-    known = {folder.patient: _lookup(store, folder) for folder in folders}
-    todo = [folder for folder in folders if known[folder.patient] is None]
+    scan_of = {folder.patient: _lookup(store, folder) for folder in folders}
+    todo = [folder for folder in folders if scan_of[folder.patient] is None]
     faults = {}
     built = in_parallel(partial(_build, store), todo, "Decoding patients")
-    for folder, (volume, found) in zip(todo, built, strict=True):
-        known[folder.patient] = volume
-        if found:
-            faults[folder.patient] = found
-    return [volume for folder in folders if (volume := known[folder.patient]) is not None], faults
+    for folder, (volume, faults_of_one) in zip(todo, built, strict=True):
+        scan_of[folder.patient] = volume
+        if faults_of_one:
+            faults[folder.patient] = faults_of_one
+    return [volume for folder in folders if (volume := scan_of[folder.patient]) is not None], faults
 
 
 def data_hash(scans: Iterable[Scan]) -> str:

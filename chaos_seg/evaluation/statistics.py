@@ -67,10 +67,12 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
     if np.ptp(values) < 10.0**-DECIMALS:
         return Interval(mean, mean, mean, confidence, n)
     # random_state is what scipy calls rng before 1.15, and still takes.
-    found = bootstrap(
+    resampled = bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, random_state=np.random.default_rng(seed)
     )
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), confidence, n)
+    return Interval(
+        mean, float(resampled.confidence_interval.low), float(resampled.confidence_interval.high), confidence, n
+    )
 
 
 def compare_pairs(paired: Paired, confidence: float = 0.95) -> list[PairComparison]:

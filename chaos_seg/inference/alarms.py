@@ -164,13 +164,16 @@ class LiverInScan:
             yield 1.0, "the only slice with a mask"
             return
         area, areas = self.area_cm2[rank], self.area_cm2[beside]
-        said = f"{area:.1f} cm², beside it {' and '.join(f'{other:.1f}' for other in areas)} cm²"
+        areas_in_words = f"{area:.1f} cm², beside it {' and '.join(f'{other:.1f}' for other in areas)} cm²"
         overlap = max(_likeness(self.mask[rank], self.mask[other]) for other in beside)
         share = 1.0 if len(beside) == 2 else END_SHARE
-        yield share * (1 - overlap), f"differs from its neighbours: Dice {overlap:.2f} with the more alike ({said})"
+        yield (
+            share * (1 - overlap),
+            f"differs from its neighbours: Dice {overlap:.2f} with the more alike ({areas_in_words})",
+        )
         if len(beside) == 2:  # a liver narrows and widens, but no true slice is an extreme by more than 2 %
             ratio = min(1.0, area / areas.min(), areas.max() / area)
-            yield (1 - ratio) / (1 + ratio), f"area jumps: {said}"
+            yield (1 - ratio) / (1 + ratio), f"area jumps: {areas_in_words}"
 
     def _in_plane(self, rank: int) -> Iterator[tuple[float, str]]:
         plane = self.mask[rank]

@@ -95,29 +95,29 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
             f"{root}: expected the folder that holds Train_Sets, found no such folder; set data.root or the "
             "environment variable CHAOS_ROOT to it."
         )
-    found: dict[str, PatientFolder] = {}
+    folders_of: dict[str, PatientFolder] = {}
     faults: list[UserError] = []
     real_root = Path(os.path.realpath(root))
     for subset in ("Train_Sets", "Test_Sets"):
         ct = root / subset / "CT"
         folders = [p for p in ct.iterdir() if (p / "DICOM_anon").is_dir()] if ct.is_dir() else []
         for folder in folders:
-            if folder.name in found:
+            if folder.name in folders_of:
                 raise UserError(
-                    f"{folder}: patient {folder.name} is also in {found[folder.name].dicom_dir.parent}; "
+                    f"{folder}: patient {folder.name} is also in {folders_of[folder.name].dicom_dir.parent}; "
                     "ids must be unique, so remove or rename one of the two."
                 )
             dicoms, masks = folder / "DICOM_anon", folder / "Ground"
             mask_dir = masks if masks.is_dir() else None
-            found[folder.name] = PatientFolder(folder.name, dicoms, mask_dir, real_root)
+            folders_of[folder.name] = PatientFolder(folder.name, dicoms, mask_dir, real_root)
             faults += [fault for place in (folder, dicoms, masks) if (fault := _place_fault(place, real_root))][:1]
     raise_faults(faults, root)
-    if not found:
+    if not folders_of:
         raise UserError(
             f"{root}: expected Train_Sets/CT/<id>/DICOM_anon below it, found no CT patient; point data.root at "
             "the folder that holds Train_Sets."
         )
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+    return dict(sorted(folders_of.items(), key=lambda item: natural_key(item[0])))
 
 
 def pair_slices(folder: PatientFolder) -> tuple[list[ChaosSlice], list[UserError]]:
@@ -177,10 +177,10 @@ def _numbering_fault(folder: Path, masks: list[Path], slices: int) -> str | None
         return f"{folder}: expected one mask a number, found {', '.join(twice)}; remove the wrong one."
     if not missing and not extra:
         return None
-    found = f"found {len(masks)}"
-    found += f", without number {', '.join(missing)}" if missing else ""
-    found += f", with {', '.join(extra)} too many" if extra else ""
+    differences = f"found {len(masks)}"
+    differences += f", without number {', '.join(missing)}" if missing else ""
+    differences += f", with {', '.join(extra)} too many" if extra else ""
     return (
         f"{folder}: expected {slices} masks, one for each DICOM file, numbered from {start} to "
-        f"{start + slices - 1}; {found}; restore the missing files or remove the extra ones."
+        f"{start + slices - 1}; {differences}; restore the missing files or remove the extra ones."
     )
