@@ -11,7 +11,6 @@ Goal: AUROC 0.85.
 """
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -94,7 +93,7 @@ def examine(run: Path, name: str, volume: StoredScan, dropout_passes: int) -> Ca
 
     def score(of: np.ndarray | None) -> np.ndarray:
         scores = np.zeros(len(predicted))
-        for alarm in alarms(predicted, volume.hu, volume.meta.spacing_mm, math.nan, of).slices:
+        for alarm in alarms(predicted, volume, of).slices:
             scores[alarm.rank] = alarm.score
         return scores
 

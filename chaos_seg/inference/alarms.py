@@ -5,7 +5,7 @@ Each measure of a slice is a guess of the Dice that it costs: an island of share
 independent, 1 - product of (1 - cost). No weight is fitted; benchmarks/qc_alarms.py measures what the score is worth.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, pairwise
@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from chaos_seg.data.appearance import HuHistogram
 from chaos_seg.data.audit import LIVER_GOES_ON, LIVER_HU, LIVER_HU_STD, LIVER_ML, named_slices
+from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.masks import pixels_in_largest_component
 
 NAMED = 0.05  # a cost from which a measure counts and is named; true masks reach it by their ends and lobes
@@ -50,21 +51,13 @@ def disagreement(masks: np.ndarray) -> float:
     return 1 - float(np.mean([_likeness(a, b) for a, b in combinations(masks, 2)] or [1.0]))
 
 
-def alarms(
-    mask: Sequence[np.ndarray] | np.ndarray,
-    hu: Callable[[int], np.ndarray],
-    spacing_mm: Sequence[float],
-    volume_ml: float,
-    disagreement: np.ndarray | None = None,
-) -> Alarms:
+def alarms(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, disagreement: np.ndarray | None = None) -> Alarms:
     """What a person should look at in a scan; slices without a mask, at gaps and ends, may be among it.
 
     Args:
         mask: predicted, slices of bool (rows, columns).
-        hu: a slice's HU by its rank, int16 (rows, columns); asked for once at each slice with a mask, then once at
-            those beyond its ends as far as the liver seems to go on.
-        spacing_mm: between slices, rows and columns.
-        volume_ml: of the mask.
+        scan: its slices are read once where there is a mask, then once beyond its ends as far as the liver seems to
+            go on.
         disagreement: of each slice, (slices,), see disagreement(); None leaves it out.
 
     Raises:
@@ -74,7 +67,7 @@ def alarms(
         raise ValueError(f"expected a mask of shape (slices, rows, columns), found slices of shape {mask[0].shape}")
     if disagreement is not None and disagreement.shape != (len(mask),):
         raise ValueError(f"expected a disagreement for each of {len(mask)} slices, found {disagreement.shape}")
-    liver, slices = LiverInScan(mask, hu, spacing_mm), []
+    liver, slices = LiverInScan(mask, scan), []
     for rank in range(len(mask)):
         costs = [*liver.costs(rank)]
         if disagreement is not None and liver.is_near(rank):
@@ -83,16 +76,14 @@ def alarms(
         if named:
             score = 1 - float(np.prod([1 - cost for cost, _ in named]))
             slices.append(SliceAlarm(rank, score, tuple(reason for _, reason in named)))
-    return Alarms([*liver.findings(volume_ml)], sorted(slices, key=lambda alarm: (-alarm.score, alarm.rank)))
+    return Alarms([*liver.findings()], sorted(slices, key=lambda alarm: (-alarm.score, alarm.rank)))
 
 
 class LiverInScan:
     """What the measures need of a predicted mask: its slices, areas, largest part, gaps and HU."""
 
-    def __init__(
-        self, mask: Sequence[np.ndarray] | np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: Sequence[float]
-    ):
-        self.mask, self.hu = mask, hu
+    def __init__(self, mask: Sequence[np.ndarray] | np.ndarray, scan: Scan):
+        self.mask, self.scan, spacing_mm = mask, scan, scan.spacing_mm
         self.pixels = np.array([np.count_nonzero(plane) for plane in mask], int)
         self.area_cm2 = self.pixels * spacing_mm[1] * spacing_mm[2] / 100
         self.step_known = len(mask) > 1 and spacing_mm[0] > 0.01
@@ -112,14 +103,15 @@ class LiverInScan:
         histogram = HuHistogram()
         self.medians = {}
         for rank in self.pixels_in_main:
-            under = hu(rank)[mask[rank]]
+            under = scan.hu(rank)[mask[rank]]
             histogram.add(under)
             self.medians[rank] = float(np.median(under))
         self.quartiles = histogram.percentiles((25, 50, 75)) if stack else (0.0, 0.0, 0.0)
         self.beyond = {rank: (share, end) for rank, share, end in self._gone_on()}
 
-    def findings(self, volume_ml: float) -> Iterator[str]:
+    def findings(self) -> Iterator[str]:
         """What is suspicious in the scan as a whole, a sentence each."""
+        volume_ml = self.scan.volume_ml(self.pixels)
         if not len(self.labelled):
             yield "no liver was found"
             return
@@ -206,7 +198,7 @@ class LiverInScan:
 
         @cache  # between two parts a slice may be looked at from both
         def shares(rank: int) -> dict[int, float]:
-            hu, place = self.hu(rank), int(np.searchsorted(self.labelled, rank))
+            hu, place = self.scan.hu(rank), int(np.searchsorted(self.labelled, rank))
             ends = self.labelled[max(place - 1, 0) : place + 1].tolist()
             return {end: float((np.abs(hu[cores[end]] - middle) < spread).mean()) for end in ends if end in cores}
 

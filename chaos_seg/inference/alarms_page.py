@@ -1,12 +1,13 @@
 """The alarms of scans without labels as one HTML page: what each scan has, then its slices to look at, worst first."""
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
+from chaos_seg.data.scan import Scan
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import body_box, overlay
 from chaos_seg.reporting.page import data_uri, render
@@ -32,17 +33,21 @@ class Pictures:
     Which slices the page shows is known when all were looked at; until then a picture takes a tenth of its slice.
 
     Args:
-        hu: a slice's HU by its rank, int16 (rows, columns).
+        scan: whose slices are drawn.
         mask: predicted, slices of bool (rows, columns).
     """
 
-    def __init__(self, hu: Callable[[int], np.ndarray], mask: Sequence[np.ndarray] | np.ndarray):
-        self._hu, self._mask = hu, mask
+    def __init__(self, scan: Scan, mask: Sequence[np.ndarray] | np.ndarray):
+        self._scan, self._mask = scan, mask
         self._drawn: dict[int, bytes] = {}
 
-    def hu(self, rank: int) -> np.ndarray:
-        """Read a slice and keep its picture."""
-        plane = self._hu(rank)
+    @property
+    def scan(self) -> Scan:
+        """The same scan, which keeps a picture of each slice that is read."""
+        return replace(self._scan, read=self._read)
+
+    def _read(self, rank: int) -> np.ndarray:
+        plane = self._scan.hu(rank)
         self._drawn[rank] = _picture(plane, self._mask[rank])
         return plane
 
@@ -50,7 +55,7 @@ class Pictures:
         """Of the first SHOWN as data URIs; those that were not read yet are read now."""
         for alarm in alarms[:SHOWN]:
             if alarm.rank not in self._drawn:
-                self.hu(alarm.rank)
+                self._read(alarm.rank)
         return [data_uri(self._drawn[alarm.rank], "jpeg") for alarm in alarms[:SHOWN]]
 
 

@@ -141,7 +141,7 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     notes += dict.fromkeys(_unlike_training(prediction, predictor))
     suspicious: list[SliceAlarm] = []
     if recipe.alarms:
-        findings, suspicious, pictures = _looked_through(scan, prediction, volume_ml)
+        findings, suspicious, pictures = _looked_through(scan, prediction)
         notes += findings
         section = ScanSection(scan.name, scan.shape[0], volume_ml, notes, suspicious, pictures)
         write_bytes(folder / "alarms.html", alarms_page([section], scan.synthetic).encode())
@@ -189,14 +189,12 @@ def _unlike_training(prediction: Prediction, predictor: Predictor) -> list[str]:
     return [sentence for one in training_ranges for sentence in unlike_training(prediction.fingerprint, one)]
 
 
-def _looked_through(
-    scan: Scan, prediction: Prediction, volume_ml: float
-) -> tuple[list[str], list[SliceAlarm], list[str]]:
+def _looked_through(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
     """alarms_of() a scan, or why there are none."""
     if not (Axial.of(scan).streams and scan.in_order):
         return ["its slices were not looked at for alarms: they are not axial, or not in their order"], [], []
     started = time.perf_counter()
-    looked = alarms_of(scan, prediction, volume_ml)
+    looked = alarms_of(scan, prediction)
     prediction.seconds["alarms"] = time.perf_counter() - started
     return looked
 

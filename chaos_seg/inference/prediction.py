@@ -54,13 +54,13 @@ def predict_scan(
     return Prediction(mask, of_slices, counts.fingerprint(spacing_mm), seconds)
 
 
-def alarms_of(scan: Scan, prediction: Prediction, volume_ml: float) -> tuple[list[str], list[SliceAlarm], list[str]]:
+def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
     """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
 
     Each slice is read once at most.
     """
-    pictures = Pictures(scan.hu, prediction.mask)
-    looked = alarms(prediction.mask, pictures.hu, scan.spacing_mm, volume_ml, prediction.disagreement)
+    pictures = Pictures(scan, prediction.mask)
+    looked = alarms(prediction.mask, pictures.scan, prediction.disagreement)
     return looked.findings, looked.slices, pictures.of(looked.slices)
 
 

@@ -1,5 +1,7 @@
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,17 +37,23 @@ def sound() -> Scan:
     return mask, lambda rank: hu[rank].astype(np.int16)
 
 
+def looked_at(hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...], millilitres: float) -> Any:
+    """Stands for a scan."""
+    return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, volume_ml=lambda pixels: millilitres)
+
+
 def slice_alarms(
     mask: np.ndarray,
     hu: Callable[[int], np.ndarray],
     spacing_mm: tuple[float, ...],
     disagreement: np.ndarray | None = None,
 ) -> list[SliceAlarm]:
-    return alarms(mask, hu, spacing_mm, 1500, disagreement).slices
+    return alarms(mask, looked_at(hu, spacing_mm, 1500), disagreement).slices
 
 
 def scan_alarms(mask: np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...]) -> list[str]:
-    return alarms(mask, hu, spacing_mm, float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)).findings
+    millilitres = float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)
+    return alarms(mask, looked_at(hu, spacing_mm, millilitres)).findings
 
 
 def first(mask: np.ndarray, hu: Callable[[int], np.ndarray]) -> tuple[int, str, float]:
@@ -166,11 +174,17 @@ def test_what_is_wrong_with_a_scan(sound: Scan) -> None:
 def test_the_volume_is_the_scans_own(sound: Scan) -> None:
     """Its slices may lie at uneven distances, which the usual distance between them does not tell."""
     mask, hu = sound
-    assert alarms(mask, hu, SPACING_MM, 299).findings == ["a liver of 299 ml; expected 300 to 4500 ml"]
-    assert alarms(mask, hu, SPACING_MM, 4501).findings == ["a liver of 4501 ml; expected 300 to 4500 ml"]
-    assert alarms(mask, hu, SPACING_MM, 300).findings == alarms(mask, hu, SPACING_MM, 4500).findings == []
-    assert alarms(mask, hu, (np.nan, 2.5, 2.5), 2).findings == []  # distances that are not known make no volume
-    assert "2 ml" not in str(alarms(mask[15:16], hu, SPACING_MM, 2).findings)  # nor does a single slice
+    assert alarms(mask, looked_at(hu, SPACING_MM, 299)).findings == ["a liver of 299 ml; expected 300 to 4500 ml"]
+    assert alarms(mask, looked_at(hu, SPACING_MM, 4501)).findings == ["a liver of 4501 ml; expected 300 to 4500 ml"]
+    assert (
+        alarms(mask, looked_at(hu, SPACING_MM, 300)).findings
+        == alarms(mask, looked_at(hu, SPACING_MM, 4500)).findings
+        == []
+    )
+    assert (
+        alarms(mask, looked_at(hu, (np.nan, 2.5, 2.5), 2)).findings == []
+    )  # distances that are not known make no volume
+    assert "2 ml" not in str(alarms(mask[15:16], looked_at(hu, SPACING_MM, 2)).findings)  # nor does a single slice
 
 
 def test_each_slice_is_read_once_and_none_without_need(sound: Scan) -> None:
@@ -184,7 +198,7 @@ def test_each_slice_is_read_once_and_none_without_need(sound: Scan) -> None:
         reads[rank] += 1
         return hu(rank)
 
-    found = alarms(mask, counted, SPACING_MM, 900)
+    found = alarms(mask, looked_at(counted, SPACING_MM, 900))
     beyond = {alarm.rank for alarm in found.slices if "has the liver's HU here" in alarm.reasons[0]}
     assert {7, 14, 15, 16, 17, 18} <= beyond and 11 not in reads
     assert set(reads.values()) == {1}
@@ -202,7 +216,7 @@ def test_a_packed_mask_is_as_good_as_a_volume(sound: Scan) -> None:
     mask, hu = sound
     mask[12, 40:50] = False
     mask[20] |= ball(48, 80, 8)
-    assert alarms(PackedMask(mask), hu, SPACING_MM, 900) == alarms(mask, hu, SPACING_MM, 900)
+    assert alarms(PackedMask(mask), looked_at(hu, SPACING_MM, 900)) == alarms(mask, looked_at(hu, SPACING_MM, 900))
 
 
 @pytest.mark.parametrize(("side", "named"), [(12, False), (24, True)])  # 0.5 % and 2 % of the mask

@@ -2,13 +2,20 @@ import base64
 import io
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
+from chaos_seg.data.scan import Scan
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.inference.alarms_page import SHOWN, Pictures, ScanSection, alarms_page
 from chaos_seg.reporting.overlays import PREDICTED_RGB
+
+
+def scan_of(read: Callable[[int], np.ndarray]) -> Scan:
+    origin = np.array([[0, 0, 3.0 * rank] for rank in range(20)])
+    return Scan("a", (), (20, 64, 64), origin, np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), read)
 
 
 def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
@@ -18,7 +25,7 @@ def section(name: str = "scan A", alarms: int = 14) -> ScanSection:
     mask = np.zeros((20, 64, 64), bool)
     mask[:, 20:40, 12:30] = True
     listed = [SliceAlarm(rank, 0.9 - rank / 20, ("island: 12 % of the mask", "holes")) for rank in range(alarms)]
-    pictures = Pictures(lambda rank: hu, mask).of(listed)
+    pictures = Pictures(scan_of(lambda rank: hu), mask).of(listed)
     return ScanSection(name, 20, 36.0, ["a gap along z"] if alarms else [], listed, pictures)
 
 
@@ -62,7 +69,7 @@ def test_a_mask_outside_the_body_is_shown() -> None:
     hu[12:52, 8:56] = 40
     mask = np.zeros((1, 64, 64), bool)
     mask[0, 60:63, 2:6] = True
-    (shown,) = Pictures(lambda rank: hu, mask).of([SliceAlarm(0, 0.5, ("island",))])
+    (shown,) = Pictures(scan_of(lambda rank: hu), mask).of([SliceAlarm(0, 0.5, ("island",))])
     content = base64.b64decode(shown.split(",")[1])
     assert Image.open(io.BytesIO(content)).size == ((60 - 2) * 8, (63 - 8) * 8)
 
@@ -76,8 +83,8 @@ def test_what_was_read_before_is_not_read_for_its_picture() -> None:
 
     mask = np.zeros((20, 64, 64), bool)
     mask[3, 20:40, 12:30] = True
-    pictures = Pictures(hu, mask)
-    assert pictures.hu(3).min() == 30
+    pictures = Pictures(scan_of(hu), mask)
+    assert pictures.scan.hu(3).min() == 30
     shown = pictures.of([SliceAlarm(rank, 0.5, ("gap",)) for rank in (4, 3, *range(5, 18))])
     assert reads == [3, 4, *range(5, 15)] and len(shown) == SHOWN
-    assert shown[1] == Pictures(hu, mask).of([SliceAlarm(3, 0.5, ("gap",))])[0] != shown[0]
+    assert shown[1] == Pictures(scan_of(hu), mask).of([SliceAlarm(3, 0.5, ("gap",))])[0] != shown[0]
