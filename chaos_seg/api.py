@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule
@@ -165,5 +164,4 @@ def score_scans(segmenter: Segmenter, scans: Sequence[Scan], device: str = "auto
     if len({one.name for one in scans}) < len(scans):
         raise ValueError("expected a name of its own for each scan")
     predictor = Predictor([segmenter], chosen_device(device))
-    with torch.inference_mode():
-        return {one.name: dict(score_scan(one, "", predictor, segmenter.threshold).score.values) for one in scans}
+    return {one.name: dict(score_scan(one, "", predictor, segmenter.threshold).score.values) for one in scans}

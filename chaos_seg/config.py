@@ -1,14 +1,10 @@
 """The schema of the configuration, which has its defaults in conf/ and nowhere else."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lightning as L
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,6 +38,11 @@ class DataConfig:
         source: Source = SOURCES.build(self.source, root, Path(self.store))
         return source
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether its patients are made, and need no root."""
+        return bool(self.source["name"] == "phantom")
+
     def divided(self, source: Source) -> Split:
         """The split of the patients with masks."""
         split: Split = SPLITS.build(self.split, source.labelled)
@@ -58,35 +59,6 @@ class TrainerConfig:
     precision: str
     deterministic: Any  # true, false or "warn"
     limit_train_batches: Any  # a number, or a share of all as a float
-
-    def first_device(self, folder: Path) -> Any:
-        """The first of the devices as torch names it: scoring takes one, since several would see some slices twice.
-
-        Raises:
-            UserError: as build().
-        """
-        devices = self.devices[:1] if isinstance(self.devices, list) else 1
-        if isinstance(self.devices, str) and "," in self.devices:  # Lightning reads "3," as a list, too
-            devices = [int(self.devices.split(",")[0])]
-        return self.build(folder, devices=devices, strategy="auto", logger=False).strategy.root_device
-
-    def build(self, folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:
-        """A Lightning trainer with these options and others on top, whose own files, if any, are in `folder`.
-
-        In a Slurm job Lightning would answer SIGUSR1 with a checkpoint beside ours, and start whatever it does next in
-        that folder, scoring too, with those weights. Without that the signal ends the run, and last.ckpt resumes it.
-
-        Raises:
-            UserError: a value that Lightning refuses, such as a GPU that is not there.
-        """
-        try:
-            in_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # as Lightning chooses
-            slurm = [SLURMEnvironment(auto_requeue=False)] if in_slurm else []
-            options |= {"default_root_dir": folder, "plugins": [*plugins, *slurm]}
-            return L.Trainer(**{**asdict(self), **options})
-        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(f"trainer: {reason}; choose another trainer=... or trainer.<option>.") from None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("evaluate")  # before the imports that take seconds
 
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.trainer import first_device
 
 
 @hydra_command("evaluate")
@@ -43,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     checkpoint = run.checkpoint(config.checkpoint)
     segmenter, epoch = load_segmenter(checkpoint)
     output = RunFolder(Path(config.output)) if config.output else run
-    predictor = Predictor([segmenter], config.trainer.first_device(output.path), trained.batch_size)
+    predictor = Predictor([segmenter], first_device(asdict(config.trainer), output.path), trained.batch_size)
     threshold = segmenter.threshold if config.threshold is None else config.threshold
     score_run(run, predictor, (checkpoint.name, epoch), sides, output, threshold)
 

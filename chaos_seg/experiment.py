@@ -2,28 +2,31 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from chaos_seg.config import TrainConfig, as_yaml
 from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
+from chaos_seg.data.sources import Source
 from chaos_seg.data.splits import SIDES, Split
-from chaos_seg.data.store import StoredScan, open_patients
+from chaos_seg.data.store import StoredScan, data_hash, open_patients
 from chaos_seg.evaluation.scores import check_metrics
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import complete_settings, flat, network_input, weights_update
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter
-from chaos_seg.training.fit import DataFacts, device_name, fit, log_scores, resumable, trainer_options, training_range
+from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.trainer import build_trainer, device_name, trainer_options
 
 log = logging.getLogger(__name__)
 HYPER_PARAMETERS = (
@@ -66,23 +69,30 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         seed=config.seed,
     )
     segmenter.training_range = training_range(sides["train"])
-    facts = DataFacts.of(str(config.data.root), scans, audit if config.data.audit else "off")
+    facts = {
+        "root": config.data.root,
+        "fingerprint": data_hash(scans),
+        "patients": len(scans),
+        "audit": audit if config.data.audit else "off",
+    }
     checkpoint = None
     if config.ckpt_path is not None:
         if run.exists:
-            run.expect_same(flat(asdict(config)), facts.fingerprint, resumable_settings(config))
+            run.expect_same(flat(asdict(config)), data_hash(scans), resumable_settings(config))
         checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
-    trainer = config.trainer.build(run.path, **options)
+    trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
-        record(device=device, processes=trainer.world_size, seed=config.seed, **facts.for_manifest())
+        synthetic = any(scan.synthetic for scan in scans)
+        record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, synthetic=synthetic)
         run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
         head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
         log.info("%s validation slices, %d epochs, %s, %s", head, config.epochs, device, run.path)
         if "warning" in audit:
             log.info("The audit has %s: python -m chaos_seg.audit data.root=%s", counted(audit), config.data.root)
-    fit(segmenter, data, trainer, checkpoint)
+    with logging_redirect_tqdm():
+        trainer.fit(segmenter, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return {}
     best, epoch = load_segmenter(run.checkpoint("best"))
@@ -102,10 +112,8 @@ def completed(config: TrainConfig) -> TrainConfig:
     """With every option of every slot; raises UserError for one that a slot does not have."""
     settings = complete_settings(asdict(config))
     slots = ("network", "loss", "optimizer", "scheduler", "preprocessing", "augmentation", "logger")
-    for slot in slots:
-        setattr(config, slot, settings[slot])
-    config.data.source, config.data.split = settings["data"]["source"], settings["data"]["split"]
-    return config
+    data = replace(config.data, source=settings["data"]["source"], split=settings["data"]["split"])
+    return replace(config, data=data, **{slot: settings[slot] for slot in slots})
 
 
 def segmenter_of(config: TrainConfig) -> Segmenter:
@@ -126,7 +134,13 @@ def open_sides(config: TrainConfig) -> tuple[dict[str, list[StoredScan]], Split]
     """The decoded patients of each side that has any; settings keep where the data really lies."""
     source = config.data.open()
     split = config.data.divided(source)
-    store = Path(config.data.store)
-    volumes = dict(zip(split.patients, open_patients(store, source, split.patients), strict=True))
-    config.data.root, config.data.store = str(source.root.resolve()), str(store.resolve())
-    return {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}, split
+    sides = decoded_sides(config, source, split)
+    config.data.root, config.data.store = str(source.root.resolve()), str(Path(config.data.store).resolve())
+    return sides, split
+
+
+def decoded_sides(config: TrainConfig, source: Source, split: Split) -> dict[str, list[StoredScan]]:
+    """The patients of each side of a split that has any."""
+    scans = open_patients(Path(config.data.store), source, split.patients)
+    by_name = {scan.name: scan for scan in scans}
+    return {side: [by_name[patient] for patient in split[side]] for side in SIDES if split[side]}

@@ -29,8 +29,8 @@ def prepare(config: PrepareConfig, folder: Path) -> int:
     Returns:
         How many errors the audit found.
     """
-    data, made = config.data, config.data.source["name"] == "phantom"
-    if not made:
+    data = config.data
+    if not data.synthetic:
         if data.root is None:
             raise UserError(
                 "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that the data "
@@ -40,7 +40,7 @@ def prepare(config: PrepareConfig, folder: Path) -> int:
     source = data.open()
     errors = audit_source(source, Path(data.store), lambda: data.divided(source), folder)
     if not errors:
-        place = "data=phantom" if made else f"data.root={data.root}"
+        place = "data=phantom" if data.synthetic else f"data.root={data.root}"
         log.info("Ready: python -m chaos_seg.train %s", shlex.quote(place))
     return errors
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from chaos_seg.config import TrainConfig, checked, literal
-from chaos_seg.data.splits import SIDES
-from chaos_seg.data.store import StoredScan, data_hash, open_patients
+from chaos_seg.data.store import StoredScan, data_hash
 from chaos_seg.errors import UserError
-from chaos_seg.experiment import completed, open_sides, resumable_settings, train
+from chaos_seg.experiment import completed, decoded_sides, open_sides, resumable_settings, train
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import flat
 
@@ -30,7 +29,7 @@ def run_once(config: TrainConfig, folder: Path) -> None:
     sides, _ = open_sides(config)
     run.expect_same(
         flat(asdict(config)),
-        data_hash([v for volumes in sides.values() for v in volumes]),
+        data_hash(scan for scans in sides.values() for scan in scans),
         resumable_settings(config),
     )
     if (epochs := run.settings()["epochs"]) != config.epochs:
@@ -50,10 +49,8 @@ def open_run(
         UserError: not the folder of a run, or anything wrong with the data.
     """
     trained = settings_of(run, root, store)
-    split, source = run.split(), trained.data.open()
-    volumes = dict(zip(split.patients, open_patients(Path(trained.data.store), source, split.patients), strict=True))
-    sides = {side: [volumes[patient] for patient in split[side]] for side in SIDES if split[side]}
-    return trained, sides, data_hash(volumes.values())
+    sides = decoded_sides(trained, trained.data.open(), run.split())
+    return trained, sides, data_hash(scan for scans in sides.values() for scan in scans)
 
 
 def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainConfig:
@@ -66,10 +63,7 @@ def settings_of(run: RunFolder, root: str | None, store: str | None) -> TrainCon
     trained = checked(TrainConfig, OmegaConf.create(literal(run.settings())))
     trained.data.store = str(store or trained.data.store)
     if root is not None:
-        trained.data.root, trained.data.source = root, {"name": "chaos"} if synthetic(trained) else trained.data.source
+        if trained.data.synthetic:
+            trained.data.source = {"name": "chaos"}
+        trained.data.root = root
     return trained
-
-
-def synthetic(config: TrainConfig) -> bool:
-    """Whether its patients are made, not read."""
-    return bool(config.data.source["name"] == "phantom")

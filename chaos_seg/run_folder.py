@@ -1,9 +1,12 @@
 """The folder of a run: the one place that knows the names of its files, what it was made with and whether it is done.
 
-config.yaml, split.json, manifest.json     what it was: settings, patients, versions, commit, data, seconds, status
-checkpoints/{best,last}.ckpt, tb/, metrics.csv   what training leaves: a row an epoch
-predictions/<patient>/img000.png, per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json,
-figures/                                   what scoring leaves
+    config.yaml, split.json, manifest.json     settings, patients; versions, commit, data, seconds, status
+    checkpoints/{best,last}.ckpt, tb/          what training leaves
+    metrics.csv                                a row an epoch
+    predictions/<patient>/img000.png           what scoring leaves: masks,
+    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json, figures/
+
+It imports nothing of training, and reads settings of older versions by their present names.
 """
 
 import fcntl

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
 from chaos_seg.registry import SPLITS
 from chaos_seg.training.checkpoints import read_checkpoint
+from chaos_seg.training.trainer import build_trainer
 
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 SLOTS = (
@@ -114,7 +116,7 @@ def test_what_a_slot_refuses_is_refused_before_training(
 @pytest.mark.parametrize("option", ["precision=foo", "devices=abc", "accelerator=foo", "strategy=foo"])
 def test_trainer_values_that_lightning_refuses(option: str) -> None:
     with pytest.raises(UserError, match=r"^trainer: .*; choose another trainer=") as error:
-        composed("trainer=cpu", f"trainer.{option}").trainer.build(Path())
+        build_trainer(asdict(composed("trainer=cpu", f"trainer.{option}").trainer), Path())
     assert "\n" not in str(error.value)
 
 

@@ -34,6 +34,7 @@ from chaos_seg.run_settings import flat
 from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
 from chaos_seg.training.losses import DiceLoss
 from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.trainer import first_device
 
 Configure = Callable[..., TrainConfig]
 
@@ -148,7 +149,7 @@ def test_scoring_keeps_the_device_that_trained(
 
     monkeypatch.setattr(L, "Trainer", Trainer)
     config = configure("trainer=gpu", "trainer.strategy=ddp", f"trainer.devices={devices}")
-    assert config.trainer.first_device(tmp_path) == "the first"
+    assert first_device(asdict(config.trainer), tmp_path) == "the first"
     assert (asked["devices"], asked["strategy"], asked["accelerator"]) == (scored_on, "auto", "gpu")
 
 

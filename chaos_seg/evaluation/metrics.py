@@ -1,8 +1,9 @@
 """A patient's metrics by name: each is one function of a Case, computed for every scored patient.
 
-@METRICS.register("volume_dice")
-def volume_dice(case: Case) -> float:
-    \"\"\"Volume Dice: of all slices pooled.\"\"\"      # what stands before the colon is its heading
+    @METRICS.register("volume_dice")
+    def volume_dice(case: Case) -> float: ...
+
+Its docstring begins with its heading in tables, up to the colon.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A residual 2D U-Net whose full-resolution layers work on folded pixels: more network for the same time."""
+"""A residual 2D U-Net whose finest layers work on pixels folded into channels."""
 
 import torch
 from torch import nn

@@ -89,7 +89,7 @@ def score_sides(
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
         for volume, side in patients:
             scan = score_scan(volume, side, predictor, threshold, bar)
-            write_png(scan.mask, partial / volume.name)
+            write_png(scan.case.predicted, partial / volume.name)
             scores.append(scan.score)
             challenge += scan.challenge()
             slices += scan.slice_rows()
@@ -109,7 +109,7 @@ def example_slices(slices: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str
 
     Of several as good, that with most liver.
     """
-    counts = np.array([[int(row[field]) for field in score.FIELDS] for row in slices]).reshape(-1, 4)
+    counts = np.array([[row[field] for field in score.FIELDS] for row in slices]).reshape(-1, 4)
     liver, dice = counts[:, 0] + counts[:, 2], score.dice(counts)
     order = sorted(np.flatnonzero(liver).tolist(), key=lambda k: (dice[k], liver[k]))
     if not order:
@@ -124,5 +124,5 @@ def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: R
     dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
     place = f"Patient {volume.name} ({scan.side}), slice {rank + 1} of {volume.slices}"
     text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
-    draw_slice(volume.hu(rank), scan.true[rank], scan.mask[rank], text, output.example(kind))
+    draw_slice(volume.hu(rank), scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
     return {"patient": volume.name, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

@@ -24,8 +24,6 @@ class ScoredScan:
 
     volume: Scan
     side: str
-    mask: PackedMask
-    true: PackedMask
     far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
     levels: np.ndarray  # count_levels(), int64 (2, 256)
     case: Case
@@ -36,7 +34,7 @@ class ScoredScan:
 
     def challenge(self) -> list[ChallengeScore]:
         """The challenge's metrics, of the mask and of its largest component."""
-        predicted, true = np.stack(self.mask), np.stack(self.true)
+        predicted, true = np.stack(self.case.predicted), np.stack(self.case.true)
         with_monai = monai_version() is not None
         return challenge_scores(self.volume.name, self.side, predicted, true, self.case.spacing_mm, with_monai)
 
@@ -76,7 +74,6 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
         true_mask.append(true)
         if bar is not None:
             bar.update()
-    z_mm, *in_plane_mm = volume.mean_spacing_mm
-    spacing_mm = (z_mm or 1.0, *in_plane_mm)  # one slice: no z
-    case = Case(np.array(counts), mask, true_mask, (spacing_mm[0], spacing_mm[1], spacing_mm[2]))
-    return ScoredScan(volume, side, mask, true_mask, np.array(far), levels, case)
+    z_mm, y_mm, x_mm = volume.mean_spacing_mm
+    case = Case(np.array(counts), mask, true_mask, (z_mm or 1.0, y_mm, x_mm))  # one slice has no z
+    return ScoredScan(volume, side, np.array(far), levels, case)

@@ -3,10 +3,8 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 
 from chaos_seg.data.scan import Scan
@@ -14,6 +12,7 @@ from chaos_seg.data.scans import find_scans
 from chaos_seg.errors import UserError
 
 Write = Callable[..., list[Path]]
+Change = Callable[..., None]
 STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])
 
 
@@ -25,22 +24,11 @@ def opened(place: Path) -> list[Scan]:
     return [found.open() for found in find_scans(place).scans]
 
 
-def change(paths: list[Path], **tags: Any) -> None:
-    """Set attributes of files that are there; a callable is asked for each one's."""
-    for rank, path in enumerate(paths):
-        ds = pydicom.dcmread(path)
-        for keyword, value in tags.items():
-            given = value(rank) if callable(value) else value
-            if keyword.startswith("Media"):
-                setattr(ds.file_meta, keyword, given)
-            else:
-                setattr(ds, keyword, given)
-        ds.save_as(path)
-
-
 @pytest.mark.parametrize("uid", ["", "1.2.3"])
 @pytest.mark.parametrize("meta", ["", "1.2.3", None])
-def test_slices_that_share_a_uid_are_all_kept(write_series: Write, tmp_path: Path, uid: str, meta: str | None) -> None:
+def test_slices_that_share_a_uid_are_all_kept(
+    write_series: Write, tmp_path: Path, uid: str, meta: str | None, change: Change
+) -> None:
     """As anonymisers leave them; the file's meta information may still have the right ones."""
     hu = volume()
     paths = write_series(tmp_path, hu, np.zeros(3), STEPS)
@@ -54,7 +42,7 @@ def test_slices_that_share_a_uid_are_all_kept(write_series: Write, tmp_path: Pat
 
 
 def test_a_copy_is_the_same_instance_at_the_same_place_with_the_same_content(
-    write_series: Write, tmp_path: Path
+    write_series: Write, tmp_path: Path, change: Change
 ) -> None:
     hu = volume()
     paths = write_series(tmp_path / "in", hu, np.zeros(3), STEPS)

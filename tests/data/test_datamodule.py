@@ -114,7 +114,9 @@ def test_a_batch_may_hold_all_the_data_but_not_more(phantom_root: Path, tmp_path
 
 def test_a_patient_without_masks_cannot_be_used(tree: Path, tmp_path: Path) -> None:
     (tree / "Train_Sets" / "CT" / "4" / "Ground").rename(tree / "elsewhere")
-    with pytest.raises(UserError, match="4: expected a folder Ground with masks, found none"):
+    with pytest.raises(
+        UserError, match=r"expected masks .CHAOS has them in Ground beside it., found none; take patient 4 out"
+    ):
         datamodule(tree, tmp_path / "s")
 
 

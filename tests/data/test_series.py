@@ -4,10 +4,8 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 
 from chaos_seg.data.scan import Scan
@@ -15,6 +13,7 @@ from chaos_seg.data.scans import find_scans
 from chaos_seg.errors import UserError
 
 Write = Callable[..., list[Path]]
+Change = Callable[..., None]
 STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])
 
 
@@ -32,19 +31,6 @@ def gathered(paths: list[Path], place: Path, prefix: str) -> None:
         path.rename(place / f"{prefix}{path.name}")
 
 
-def change(paths: list[Path], **tags: Any) -> None:
-    """Set attributes of files that are there; a callable is asked for each one's."""
-    for rank, path in enumerate(paths):
-        ds = pydicom.dcmread(path)
-        for keyword, value in tags.items():
-            given = value(rank) if callable(value) else value
-            if keyword.startswith("Media"):
-                setattr(ds.file_meta, keyword, given)
-            else:
-                setattr(ds, keyword, given)
-        ds.save_as(path)
-
-
 @pytest.mark.parametrize("series", ["", "1.2.3"])
 @pytest.mark.parametrize("step", [-105.0, -1.5])
 def test_two_patients_never_make_one_scan(write_series: Write, tmp_path: Path, series: str, step: float) -> None:
@@ -58,7 +44,9 @@ def test_two_patients_never_make_one_scan(write_series: Write, tmp_path: Path, s
     assert all((shared in scan.warnings) == bool(series) for scan in scans)
 
 
-def test_without_uids_and_patients_the_folder_tells_series_apart(write_series: Write, tmp_path: Path) -> None:
+def test_without_uids_and_patients_the_folder_tells_series_apart(
+    write_series: Write, tmp_path: Path, change: Change
+) -> None:
     tags = dict.fromkeys(("PatientID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"), "")
     for name in ("a", "b"):
         write_series(tmp_path / name, volume(), np.zeros(3), STEPS, **tags, SOPInstanceUID="")

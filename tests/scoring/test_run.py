@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +21,21 @@ from chaos_seg.scoring.scan import FAR_MM
 from chaos_seg.training.segmenter import Segmenter
 
 
-@pytest.fixture
-def volumes(phantom_root: Path, tmp_path: Path) -> list[StoredScan]:
-    return open_volumes(tmp_path / "store", list(find_patients(phantom_root).values())[:2])
-
-
 def png(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
 
 
-class Given(Segmenter):
-    """A model whose probabilities are given, at its own size, slice after slice as they are asked for."""
-
-    def __init__(self, size: int, probabilities: Iterable[np.ndarray]):
-        preprocessing = {"name": "window", "image_size": size, "level_hu": 40, "width_hu": 400}
-        network = {"name": "unet", "base": 2, "depth": 1}
-        super().__init__(network, {"name": "dice"}, preprocessing, {"name": "adam", "learning_rate": 1e-3})
-        self.left = iter(probabilities)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        given = torch.from_numpy(np.stack([next(self.left) for _ in image])).float()
-        return torch.logit(given.double()).float()[:, None] if given.max() < 1 else (given[:, None] - 0.5) * 1e3
-
-
 @pytest.fixture
-def scored(tmp_path: Path) -> Callable[[dict[str, list[StoredScan]], Callable[[int], np.ndarray]], Path]:
+def scored(
+    given: Callable[..., Segmenter], tmp_path: Path
+) -> Callable[[dict[str, list[StoredScan]], Callable[[int], np.ndarray]], Path]:
     """Scores a model whose mask of each slice, by its index, is given; returns the folder of the tables."""
 
     def score(sides: dict[str, list[StoredScan]], mask: Callable[[int], np.ndarray]) -> Path:
         size = sides["val"][0].shape[1]
         slices = sum(volume.slices for volumes in sides.values() for volume in volumes)
-        model = Given(size, (mask(index) for index in range(slices)))
+        model = given(size, (mask(index) for index in range(slices)))
         model.threshold = 100.0
         score_sides(Predictor([model], torch.device("cpu"), 4), sides, RunFolder(tmp_path / "scores"), 100)
         return tmp_path / "scores"
@@ -119,19 +102,19 @@ def test_a_run_is_scored_at_its_own_threshold_and_shows_slices_of_the_test_side(
 
 def test_the_better_of_two_slices_in_the_middle_is_the_median() -> None:
     of_counts = [(9, 0, 0, 9), (8, 1, 1, 9), (5, 1, 1, 9), (1, 1, 1, 9), (0, 5, 0, 9)]
-    rows = [dict(zip(("tp", "fp", "fn", "tn"), map(str, counts), strict=True)) for counts in of_counts]
+    rows = [dict(zip(("tp", "fp", "fn", "tn"), counts, strict=True)) for counts in of_counts]
     assert example_slices(rows) == {"best": rows[0], "median": rows[1], "worst": rows[3]}
 
 
 def test_example_slices_are_the_best_the_median_and_the_worst_with_liver() -> None:
-    def row(rank: int, tp: int, fp: int, fn: int) -> dict[str, str]:
-        return {key: str(value) for key, value in {"rank": rank, "tp": tp, "fp": fp, "fn": fn, "tn": 9}.items()}
+    def row(rank: int, tp: int, fp: int, fn: int) -> dict[str, int]:
+        return {"rank": rank, "tp": tp, "fp": fp, "fn": fn, "tn": 9}
 
     slices = [row(0, 0, 5, 0), row(1, 8, 1, 1), row(2, 4, 0, 0), row(3, 9, 0, 0), row(4, 0, 3, 1), row(5, 0, 0, 2)]
     assert {kind: chosen["rank"] for kind, chosen in example_slices(slices).items()} == {
-        "best": "3",  # as good as 2, with more liver
-        "median": "1",
-        "worst": "5",
+        "best": 3,  # as good as 2, with more liver
+        "median": 1,
+        "worst": 5,
     }
     assert example_slices(slices[:1]) == example_slices([]) == {}
 

@@ -5,6 +5,7 @@ integer from which it draws all that it draws. One with `in_hu = True` is given 
 before they are windowed and clipped. Left and right are never exchanged: the liver lies on one side.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ class Augmentation:
         return image, mask
 
 
-class Drawn:
+class Drawn(ABC):
     """A step that is taken with probability `share`."""
 
     def __init__(self, share: float):
@@ -58,5 +59,6 @@ class Drawn:
         rng = np.random.default_rng(seed)
         return self.taken(image, mask, rng) if rng.random() < self.share else (image, mask)
 
+    @abstractmethod
     def taken(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """What a step makes of a slice whose turn it is; it draws from `rng` alone."""

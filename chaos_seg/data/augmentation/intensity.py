@@ -12,8 +12,7 @@ from chaos_seg.registry import AUGMENTATIONS
 class ContrastHu(Drawn):
     """HU stretched about `centre_hu` by a factor and shifted, both uniform: another phase, dose or scanner.
 
-    A random window before clipping, as in TotalSegmentator's and foundation models' recipes; after clipping what left
-    the window is gone.
+    A random window before clipping (random windowing, arXiv 2510.08116): after clipping what left the window is gone.
     """
 
     in_hu = True

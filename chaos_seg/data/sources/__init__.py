@@ -80,8 +80,8 @@ def labelled_patients(source: Source, names: Sequence[str]) -> tuple[list[Patien
     there = [source.patients[name] for name in names if name in source.patients]
     faults += [
         UserError(
-            f"{patient.place.parent}: expected a folder Ground with masks, found none; take patient {patient.patient} "
-            "out of the split, since without masks it can't be trained or scored on."
+            f"{patient.place}: expected masks (CHAOS has them in Ground beside it), found none; take patient "
+            f"{patient.patient} out of the split, since without masks it can't be trained or scored on."
         )
         for patient in there
         if not patient.labelled

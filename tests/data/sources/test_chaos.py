@@ -104,7 +104,7 @@ def test_errors_name_what_is_missing(tree: Path, tmp_path: Path) -> None:
     _, (fault,) = labelled_patients(chaos(tree), ["30", "4", "28", "24"])
     assert "the split names patients 30, 28, 24, but the tree has 1, 2, 3, 4; " in str(fault)
     assert "data/split=seeded or data/split=kfold" in str(fault)
-    assert "2: expected a folder Ground with masks, found none" in str(faults[1])
+    assert "expected masks (CHAOS has them in Ground beside it), found none; take patient 2 out" in str(faults[1])
     shutil.copytree(tree / "Train_Sets" / "CT" / "1", tree / "Test_Sets" / "CT" / "1")
     with pytest.raises(UserError, match="patient 1 is also in"):
         find_patients(tree)
