@@ -128,7 +128,7 @@ def test_absent_patients_are_listed_with_the_other_faults(tree: Path, tmp_path: 
     with pytest.raises(UserError) as error:
         open_patients(tmp_path / "s", chaos(tree), ["1", "2", "3", "77"])
     text = str(error.value)
-    assert text.startswith("3 faults") and "patient 77" in text and "folder Ground" in text and "number 2" in text
+    assert text.startswith("3 faults") and "patient 77" in text and "Ground beside it" in text and "number 2" in text
 
 
 def test_full_disk_leaves_nothing(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
