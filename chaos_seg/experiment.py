@@ -21,7 +21,7 @@ from chaos_seg.data.store import StoredScan, data_hash, open_patients
 from chaos_seg.evaluation.scores import check_metrics
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import complete_settings, flat, network_input, weights_update
+from chaos_seg.run_settings import complete_settings, flat, free_to_resume, network_input, weights_update
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
@@ -29,10 +29,6 @@ from chaos_seg.training.segmenter import Segmenter
 from chaos_seg.training.trainer import build_trainer, device_name, trainer_options
 
 log = logging.getLogger(__name__)
-HYPER_PARAMETERS = (
-    *("loss", "seed", "image_size", "batch_size", "learning_rate", "epochs", "threshold"),
-    *("network", "optimizer", "scheduler", "preprocessing", "augmentation"),
-)
 
 
 def train(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -78,14 +74,14 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     checkpoint = None
     if config.ckpt_path is not None:
         if run.exists:
-            run.expect_same(flat(asdict(config)), data_hash(scans), resumable_settings(config))
+            run.expect_same(flat(asdict(config)), data_hash(scans), free_to_resume(asdict(config)))
         checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
-        synthetic = any(scan.synthetic for scan in scans)
-        record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, synthetic=synthetic)
+        made = any(scan.synthetic for scan in scans)
+        record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, synthetic=made)
         run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
         head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
         log.info("%s validation slices, %d epochs, %s, %s", head, config.epochs, device, run.path)
@@ -98,14 +94,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     best, epoch = load_segmenter(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
-    settings = asdict(config)
-    log_scores(trainer, {key: settings[key] for key in HYPER_PARAMETERS}, summary["averages"])
+    log_scores(trainer, asdict(config), summary["averages"])
     return summary
-
-
-def resumable_settings(config: TrainConfig) -> frozenset[str]:
-    """What may change when a run is resumed, beside what is incidental; a schedule ends with its own epochs."""
-    return frozenset({"epochs", "data.audit"} if config.scheduler["name"] == "constant" else {"data.audit"})
 
 
 def completed(config: TrainConfig) -> TrainConfig:

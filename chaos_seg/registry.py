@@ -58,15 +58,14 @@ class Slot:
         if name in ours:
             return ours[str(name)]
         if name in plugins:
+            entry = plugins[str(name)]
             try:
-                loaded: Callable[..., Any] = plugins[str(name)].load()
+                return entry.load()
             except Exception as error:
-                entry = plugins[str(name)]
                 raise UserError(
                     f"{self.kind} {name}: expected {entry.value} of another package (entry point group {self.group}), "
                     f"but {type(error).__name__}: {error}; install that package again."
                 ) from error
-            return loaded
         raise UserError(f"{self.kind}.name={name}: expected one of {', '.join(self.names())}.")
 
     def build(self, settings: Mapping[str, Any], *given: Any) -> Any:

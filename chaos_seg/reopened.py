@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.data.store import StoredScan, data_hash
 from chaos_seg.errors import UserError
-from chaos_seg.experiment import completed, decoded_sides, open_sides, resumable_settings, train
+from chaos_seg.experiment import completed, decoded_sides, open_sides, train
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import flat
+from chaos_seg.run_settings import flat, free_to_resume
 
 
 def run_once(config: TrainConfig, folder: Path) -> None:
@@ -30,7 +30,7 @@ def run_once(config: TrainConfig, folder: Path) -> None:
     run.expect_same(
         flat(asdict(config)),
         data_hash(scan for scans in sides.values() for scan in scans),
-        resumable_settings(config),
+        free_to_resume(asdict(config)),
     )
     if (epochs := run.settings()["epochs"]) != config.epochs:
         raise UserError(

@@ -33,6 +33,11 @@ def is_incidental(key: str) -> bool:
     return key in INCIDENTAL or key.startswith("logger.")
 
 
+def free_to_resume(settings: Mapping[str, Any]) -> frozenset[str]:
+    """What may change when a run is resumed, beside what is incidental; a schedule ends with its own epochs."""
+    return frozenset({"epochs", "data.audit"} if settings["scheduler"]["name"] == "constant" else {"data.audit"})
+
+
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run with every option of every slot: equal when they make the same.
 

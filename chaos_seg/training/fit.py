@@ -57,6 +57,12 @@ def resumable(ckpt_path: str, run: RunFolder, segmenter: Segmenter, epochs: int)
     return str(path)
 
 
+HYPER_PARAMETERS = (
+    *("loss", "seed", "image_size", "batch_size", "learning_rate", "epochs", "threshold"),
+    *("network", "optimizer", "scheduler", "preprocessing", "augmentation"),
+)
+
+
 def log_scores(trainer: L.Trainer, settings: Mapping[str, Any], averages: Mapping[str, Mapping[str, float]]) -> None:
     """Hyper-parameters beside both Dices of each side, for TensorBoard's HParams."""
     scores = {
@@ -67,5 +73,5 @@ def log_scores(trainer: L.Trainer, settings: Mapping[str, Any], averages: Mappin
     }
     for logger in trainer.loggers:
         if isinstance(logger, RunTensorBoard):
-            logger.log_hyperparams(dict(settings), scores)
+            logger.log_hyperparams({key: settings[key] for key in HYPER_PARAMETERS}, scores)
             logger.finalize("success")
