@@ -162,8 +162,8 @@ def test_bad_input_is_one_sentence_and_exit_code_1(
 
 
 def test_the_demo_learns_the_phantom(finish: Finish, tmp_path: Path) -> None:
-    """The heart of `make demo`, for one loss: volume Dice of at least 0.90 on a patient that it never saw."""
-    code, _, err = finish(["train", "experiment=demo", "loss=dice", "hydra.run.dir=run"], tmp_path)
+    """The heart of `make demo`, for one loss: a volume Dice of 0.90 on an unseen patient, halfway."""
+    code, _, err = finish(["train", "experiment=demo", "epochs=8", "loss=dice", "hydra.run.dir=run"], tmp_path)
     assert code == 0, err
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert len(split["train"]) == 7 and len(split["test"]) == 1

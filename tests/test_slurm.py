@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +45,11 @@ def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
 
 @pytest.mark.slow
 def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
-    finish: Callable[..., tuple[int, str, str]], phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Any],
+    finish: Callable[..., tuple[int, str, str]],
+    phantom_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     called = tmp_path / "bin" / "scontrol"
     called.parent.mkdir()
@@ -61,7 +64,7 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
             "network.base=4",
             "network.depth=2",
             "batch_size=4",
-            "epochs=30",
+            "epochs=12",
             "num_workers=0",
             "trainer=cpu",
         ),
@@ -70,11 +73,10 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
     )
 
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    command = [sys.executable, "-m", "chaos_seg.train", *tiny, f"hydra.run.dir={cut}"]
-    job = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 3:
+    job = start(["train", *tiny, f"hydra.run.dir={cut}"], tmp_path)
+    while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 2:
         time.sleep(0.01)
-    job.send_signal(signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
+    os.kill(job.pid, signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
     assert job.wait(timeout=120) == -signal.SIGUSR1
     assert not list(tmp_path.rglob("hpc_ckpt*")) and not (tmp_path / "requeued").exists()
     assert finish(["train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"], tmp_path)[0] == 0

@@ -77,14 +77,14 @@ def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(
 ) -> None:
     study = tmp_path / "outputs" / "study_demo"
     last = study / "iou_seed0" / "checkpoints" / "last.ckpt"
-    process = start(command("epochs=40"), tmp_path)
+    process = start(command("epochs=12"), tmp_path)
     while not last.exists() and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     first = manifest(study / "dice_seed0")
     assert first["status"] == "finished" and manifest(study / "iou_seed0")["status"] == "running"
-    code, said = finished("epochs=40")
+    code, said = finished("epochs=12")
     assert code == 0 and "1 of 2 runs finished, about" in said and "2 of 2" not in said
     assert manifest(study / "dice_seed0") == first
     second = manifest(study / "iou_seed0")
@@ -113,9 +113,9 @@ def test_stopped_study_goes_on_repeats_nothing_and_has_its_report(
         write_report(tmp_path, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
-    code, said = finished("epochs=60")
-    assert code == 1 and "the run is finished with 40 epochs, this command asks for 60" in said
-    code, said = finished("epochs=40", "learning_rate=1e-3")
+    code, said = finished("epochs=20")
+    assert code == 1 and "the run is finished with 12 epochs, this command asks for 20" in said
+    code, said = finished("epochs=12", "learning_rate=1e-3")
     assert code == 1 and "the run was made with learning_rate=0.01, this command asks for 0.001" in said
 
 
