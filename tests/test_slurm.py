@@ -25,12 +25,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
-    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., TrainConfig], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning looks for hpc_ckpt_*.ckpt where the command is started, to train and to score."""
-    train(configure("epochs=1"), tmp_path / "alone")
     monkeypatch.chdir(tmp_path)
-    Path("hpc_ckpt_1.ckpt").write_bytes((tmp_path / "alone" / "checkpoints" / "last.ckpt").read_bytes())
+    Path("hpc_ckpt_1.ckpt").write_bytes((finished / "checkpoints" / "last.ckpt").read_bytes())
     with monkeypatch.context() as patch:
         for name, value in JOB.items():
             patch.setenv(name, value)
