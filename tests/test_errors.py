@@ -1,7 +1,11 @@
+import ast
 import errno
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import chaos_seg
 from chaos_seg.errors import UserError, one_sentence, raise_faults, unusable_file
 
 
@@ -33,3 +37,20 @@ def test_a_fault_of_the_program_keeps_its_traceback() -> None:
         raise ZeroDivisionError
     with pytest.raises(SystemExit, match=r"^mend it$"), one_sentence():
         raise UserError("mend it")
+
+
+def sentences() -> Iterator[str]:
+    """What the package tells its users, `{}` for what is filled in."""
+    for module in Path(str(chaos_seg.__file__)).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError":
+                parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else node.args[:1]
+                yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
+
+
+def test_all_sentences_are_of_one_manner() -> None:
+    """[where: ]expected ..., found ...; what to do. A format's refusal is the end of a sentence."""
+    texts = [text for text in sentences() if text != "{}" and not text.startswith("DICOM-SEG ")]
+    assert len(texts) > 100 and [text for text in texts if text[-1] not in ".:" or "\n" in text] == []
+    backwards = [text for text in texts if ", found " in text and "xpected " not in text.split(", found ")[0]]
+    assert backwards == []

@@ -80,7 +80,7 @@ class ResidualUNet(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % self.divisor or image.shape[3] % self.divisor:
             raise UserError(
-                f"This network expects (N, 1, H, W) with H and W divisible by {self.divisor}, found "
+                f"network resunet: expected (N, 1, H, W) with H and W divisible by {self.divisor}, found "
                 f"{tuple(image.shape)}; choose another image_size, network.depth or network.fold."
             )
         x = self.encoder[0](functional.pixel_unshuffle(image, self.fold))  # (N, base, H / fold, W / fold)

@@ -63,7 +63,7 @@ class UNet(nn.Module):
         factor = self.divisor
         if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % factor or image.shape[3] % factor:
             raise UserError(
-                f"The U-Net of depth {self.depth} expects (N, 1, H, W) with H and W divisible by {factor}, found "
+                f"U-Net of depth {self.depth}: expected (N, 1, H, W) with H and W divisible by {factor}, found "
                 f"{tuple(image.shape)}; choose another image_size or network.depth."
             )
         x = self.encoder[0](image)  # (N, base, H, W)
