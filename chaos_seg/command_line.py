@@ -32,7 +32,7 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "archive", "data.root", "data.store"),
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "archive", "data.root", "data.store"),
         *("hydra.run.dir", "hydra.sweep.dir"),
     }
 )
@@ -67,7 +67,10 @@ def _plain_errors(task: Task) -> Task:
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
-        warnings.filterwarnings("ignore", ".*(does not have many workers|treespec, LeafSpec|exists and is not empty).*")
+        warnings.filterwarnings(
+            "ignore",
+            ".*(does not have many workers|treespec, LeafSpec|in eval mode at the start|exists and is not empty).*",
+        )
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         try:
             task(cfg)

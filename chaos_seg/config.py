@@ -74,6 +74,8 @@ class TrainConfig:
     threshold: float
     num_workers: int | None
     overlay_every_epochs: int
+    init: str | None
+    freeze_encoder: bool
     ckpt_path: str | None
     data: DataConfig
     # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
@@ -91,6 +93,7 @@ class TrainConfig:
         _expect((self.num_workers or 0) >= 0, "num_workers", self.num_workers, "a number from 0")
         for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+        _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
         _expect_threshold(self.threshold)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: written atomically, read without running code, refused when they are not ours."""
 
+import hashlib
 import inspect
 import io
 from pathlib import Path
@@ -67,6 +68,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     checkpoint["hyper_parameters"] = settings
     return checkpoint
+
+
+def model_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint, by which manifests and masks name the model."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
