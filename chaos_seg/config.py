@@ -158,6 +158,36 @@ class SubmitConfig:
 
 
 @dataclass
+class StatedConfig:
+    """What a run can't know of its model, for its card."""
+
+    developed_by: str | None
+    funded_by: str | None
+    shared_by: str | None
+    contact: str | None
+    license: str | None
+    repository: str | None
+    paper: str | None
+    citation: str | None
+    data: str | None
+    data_license: str | None
+    uses: str | None
+
+
+@dataclass
+class ShareConfig:
+    """What `python -m chaos_seg.share` takes; conf/share.yaml says what each is for."""
+
+    run: str
+    output: str
+    checkpoint: str
+    stated: StatedConfig
+
+    def __post_init__(self) -> None:
+        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+
+
+@dataclass
 class PostprocessConfig:
     largest_component: bool
     fill_holes: bool
@@ -173,8 +203,9 @@ class PredictConfig:
     """What `python -m chaos_seg.predict` takes; conf/predict.yaml says what each is for."""
 
     ckpt: Any  # a path, perhaps with wildcards, or a list of paths
-    input: str
-    output: str
+    input: str | None
+    output: str | None
+    check: bool
     series: Any  # all, a name, a list of names or null
     formats: list[str] | None
     alarms: bool
@@ -185,6 +216,8 @@ class PredictConfig:
     tta: TtaConfig
 
     def __post_init__(self) -> None:
+        for key in ("input", "output"):
+            _expect(self.check or getattr(self, key) is not None, key, None, "a path")
         _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")

@@ -25,6 +25,7 @@ from chaos_seg.inference.choices import chosen_device, common_threshold
 from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.sharing.check import prove
 from chaos_seg.training.checkpoints import load_segmenter, model_hash
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,12 @@ log = logging.getLogger(__name__)
 @hydra_command("predict")
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
+    if config.check:
+        for path in config.checkpoints():
+            log.info("%s", prove(Path(path), chosen_device(config.device)))
+        return
     expect_formats(config.formats or ())
-    source, output = Path(config.input), Path(config.output)
+    source, output = Path(str(config.input)), Path(str(config.output))
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
