@@ -32,7 +32,20 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "archive", "data.root", "data.store"),
+        *(
+            "input",
+            "output",
+            "ckpt",
+            "run",
+            "root",
+            "store",
+            "ckpt_path",
+            "init",
+            "checkpoint",
+            "archive",
+            "data.root",
+            "data.store",
+        ),
         *("hydra.run.dir", "hydra.sweep.dir"),
     }
 )
@@ -108,7 +121,7 @@ def literal_arguments(arguments: Sequence[str]) -> list[str]:
 def _literal_argument(argument: str, sweeps: bool) -> str:
     prefixed, _, text = argument.partition("=")
     key = prefixed.lstrip("+")
-    if key not in PATHS | NAMES or not text:
+    if (key not in PATHS | NAMES and not key.startswith("stated.")) or not text:
         return argument
     if key in PATHS and _exists(text):
         values = [_literal(key, text)]

@@ -15,6 +15,7 @@ from chaos_seg.data.splits import SIDES, Split
 from chaos_seg.errors import UserError
 from chaos_seg.registry import SOURCES, SPLITS
 from chaos_seg.run_folder import RunFolder
+from chaos_seg.sharing.stated import Stated
 
 C = TypeVar("C")
 
@@ -133,7 +134,6 @@ class EvaluateConfig:
     trainer: TrainerConfig
 
     def __post_init__(self) -> None:
-        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
 
@@ -158,30 +158,13 @@ class SubmitConfig:
 
 
 @dataclass
-class StatedConfig:
-    """What a run can't know of its model, for its card."""
-
-    developed_by: str | None
-    funded_by: str | None
-    shared_by: str | None
-    contact: str | None
-    license: str | None
-    repository: str | None
-    paper: str | None
-    citation: str | None
-    data: str | None
-    data_license: str | None
-    uses: str | None
-
-
-@dataclass
 class ShareConfig:
     """What `python -m chaos_seg.share` takes; conf/share.yaml says what each is for."""
 
     run: str
     output: str
     checkpoint: str
-    stated: StatedConfig
+    stated: Stated
 
     def __post_init__(self) -> None:
         _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
@@ -217,7 +200,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         for key in ("input", "output"):
-            _expect(self.check or getattr(self, key) is not None, key, None, "a path")
+            _expect(self.check or getattr(self, key) is not None, key, None, "a path, or check=true")
         _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,23 +18,21 @@ from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
+from chaos_seg.sharing.check import DIFFERENT_PIXELS
 from chaos_seg.training.segmenter import Segmenter
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 MONAI, IGNITE, NIBABEL = "1.5.0", "0.4.11", "5.3.0"  # what the bundle needs at least
 
 
-def write_bundle(folder: Path, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
+def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
     """Write the bundle.
 
     Args:
+        graph: of slice_network().
         card: docs/README.md.
         said: of metadata.json: description, authors, copyright, data_source, eval_metrics, intended_use.
-
-    Raises:
-        UserError: a preprocessing that the bundle's network does not know.
     """
-    graph = slice_network(segmenter)
     write_bytes(folder / "models" / "model.ts", graph)
     weights = {key: value.contiguous() for key, value in segmenter.net.state_dict().items()}
     buffer = io.BytesIO()
@@ -45,26 +44,39 @@ def write_bundle(folder: Path, segmenter: Segmenter, name: str, card: str, said:
     write_bytes(folder / "LICENSE", (said["copyright"] + "\n").encode())
 
 
-def slice_network(segmenter: Segmenter) -> bytes:
+def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> bytes:
     """TorchScript: HU (N, 1, columns, rows), as MONAI has a slice with axes L, P and S, to probabilities of that shape.
 
+    Args:
+        hu, mask: (rows, columns) of a slice, and what the model gives of it; the graph was seen to give that too.
+
     Raises:
-        UserError: see write_bundle().
+        UserError: a preprocessing that it does not know, or a network that TorchScript can't hold.
     """
     preprocessing = segmenter.preprocessing
     if not isinstance(preprocessing, Window):
+        name = segmenter.hparams["preprocessing"]["name"]
+        raise UserError(f"A MONAI bundle: expected the preprocessing window, found {name}; it is left out.")
+    size, buffer = preprocessing.image_size, io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # it is deprecated, and tells of sizes that networks check in Python
+            net = torch.jit.trace(segmenter.net.cpu().eval(), torch.zeros(2, 1, size, size))
+            graph = torch.jit.script(_SliceNetwork(net, size, preprocessing.level_hu, preprocessing.width_hu / 2))
+            torch.jit.save(graph.eval(), buffer)
+            content = _without_paths(buffer.getvalue())
+            image = torch.from_numpy(np.ascontiguousarray(hu.T)).float()[None, None]
+            found = segmenter.threshold < torch.jit.load(io.BytesIO(content))(image)[0, 0].numpy().T * 255
+    except (RuntimeError, torch.jit.Error) as error:
+        reason = str(error).strip().splitlines()[-1]
         raise UserError(
-            f"A MONAI bundle: expected the preprocessing window, found {segmenter.hparams['preprocessing']['name']}; "
-            "leave it out with bundle=false."
+            f"A MONAI bundle: TorchScript can't hold this network ({reason:.200}); it is left out."
+        ) from None
+    if np.count_nonzero(found != mask) > DIFFERENT_PIXELS * mask.size:
+        raise RuntimeError(
+            f"expected the masks of torch from TorchScript, found {np.count_nonzero(found != mask)} others"
         )
-    size = preprocessing.image_size
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated, and tells of sizes that networks check in Python
-        net = torch.jit.trace(segmenter.net.cpu().eval(), torch.zeros(2, 1, size, size))
-        graph = torch.jit.script(_SliceNetwork(net, size, preprocessing.level_hu, preprocessing.width_hu / 2).eval())
-        buffer = io.BytesIO()
-        torch.jit.save(graph, buffer)
-    return _without_paths(buffer.getvalue())
+    return content
 
 
 class _SliceNetwork(nn.Module):
@@ -155,7 +167,11 @@ def _inference(threshold: float) -> dict[str, Any]:
         {"_target_": "EnsureTyped", "keys": "image"},
     ]
     back: list[dict[str, Any]] = [
-        {"_target_": "Lambdad", "keys": "pred", "func": "$lambda probability: (255 * probability > @threshold).float()"},
+        {
+            "_target_": "Lambdad",
+            "keys": "pred",
+            "func": "$lambda probability: (255 * probability > @threshold).float()",
+        },
         {
             "_target_": "Invertd",
             "keys": "pred",

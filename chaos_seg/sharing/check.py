@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.errors import UserError
@@ -24,18 +25,21 @@ PHANTOM = Phantom(patients=1, slices=12, size=256, seed=0)
 DIFFERENT_PIXELS = 1e-4  # share of a mask that may differ: rounding on another machine; a fault moves whole borders
 
 
-def write_check(folder: Path, segmenter: Segmenter) -> None:
-    """Write the slice of a phantom in which the model finds most liver, as DICOM, and the mask that it gives of it."""
+def write_check(folder: Path, segmenter: Segmenter) -> tuple[np.ndarray, np.ndarray]:
+    """Write the slice of a phantom in which the model finds most liver, as DICOM, and the mask that it gives of it;
+    returns both, int16 HU and bool (rows, columns).
+    """
     with tempfile.TemporaryDirectory() as place:
         root = write_phantom(Path(place), PHANTOM)
-        most = int(_masks(root, segmenter, torch.device("cpu")).sum(axis=(1, 2)).argmax())
+        most = int(_predicted(root, segmenter, torch.device("cpu"))[1].sum(axis=(1, 2)).argmax())
         chosen = sorted(root.rglob("*.dcm"))[most]
         (folder / SLICE).parent.mkdir(parents=True)
         shutil.copyfile(chosen, folder / SLICE)
-    mask = _masks((folder / SLICE).parent, segmenter, torch.device("cpu"))
+    scan, mask = _predicted((folder / SLICE).parent, segmenter, torch.device("cpu"))
     picture = io.BytesIO()
     Image.fromarray(mask[0].astype(np.uint8) * 255).save(picture, "png")
     write_bytes(folder / MASK, picture.getvalue())
+    return scan.hu(0), mask[0]
 
 
 def prove(path: Path, device: torch.device) -> str:
@@ -51,7 +55,7 @@ def prove(path: Path, device: torch.device) -> str:
         raise UserError(f"{path}: expected {missing[0]} to check the model with, found none; copy the model again.")
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "slice.dcm").write_bytes(files[SLICE])
-        mask = _masks(Path(place), segmenter, device)[0]
+        mask = _predicted(Path(place), segmenter, device)[1][0]
     with Image.open(io.BytesIO(files[MASK])) as picture:
         expected = np.asarray(picture) > 0
     different = np.count_nonzero(mask != expected) if mask.shape == expected.shape else mask.size
@@ -66,8 +70,10 @@ def prove(path: Path, device: torch.device) -> str:
     )
 
 
-def _masks(folder: Path, segmenter: Segmenter, device: torch.device) -> np.ndarray:
-    """Of the one scan below `folder`, bool (slices, rows, columns)."""
+def _predicted(folder: Path, segmenter: Segmenter, device: torch.device) -> tuple[Scan, np.ndarray]:
+    """The one scan below `folder`, and its mask, bool (slices, rows, columns)."""
     (found,) = find_scans(folder).scans
-    predictor = Predictor([segmenter], device)
-    return np.stack(list(predict_scan(found.open(), predictor, segmenter.threshold, False, False).mask))
+    scan = found.open()
+    return scan, np.stack(
+        list(predict_scan(scan, Predictor([segmenter], device), segmenter.threshold, False, False).mask)
+    )

@@ -14,7 +14,7 @@ from chaos_seg.inference.onnx import export, metadata
 from chaos_seg.reporting.model_card import Model, model_card
 from chaos_seg.reporting.runs import Run, read_runs
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.sharing.bundle import write_bundle
+from chaos_seg.sharing.bundle import slice_network, write_bundle
 from chaos_seg.sharing.check import MASK, SLICE, prove, write_check
 from chaos_seg.training.checkpoints import load_segmenter, model_hash, read_checkpoint
 from chaos_seg.training.segmenter import Segmenter
@@ -66,10 +66,16 @@ def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[
     log.info("The network as ONNX, and its masks by onnxruntime")
     export(checkpoint, folder / "model.onnx")
     log.info("A synthetic slice and its mask")
-    write_check(folder, segmenter)
-    card = model_card(run, _described(segmenter, epoch, model_hash(checkpoint), name), stated, FILES)
+    hu, mask = write_check(folder, segmenter)
+    log.info("A MONAI bundle, and its mask by TorchScript")
+    graph, files = None, dict(FILES)
+    try:
+        graph = slice_network(segmenter, hu, mask)
+    except UserError as reason:
+        log.warning("%s", reason)
+        files["bundle/"] = str(reason)
+    card = model_card(run, _described(segmenter, epoch, model_hash(checkpoint), name), stated, files)
     write_bytes(folder / "README.md", card.encode())
-    log.info("A MONAI bundle")
     said = {
         "description": metadata(segmenter, epoch)["description"] + " Not a medical device.",
         "authors": stated["developed_by"] or "Not stated.",
@@ -78,7 +84,8 @@ def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[
         "intended_use": stated["uses"] or "Research. Not a medical device.",
         "eval_metrics": {side: value for side, value in run.summary["averages"]["volume_dice"].items()},
     }
-    write_bundle(folder / "bundle", segmenter, name, card, said)
+    if graph is not None:
+        write_bundle(folder / "bundle", graph, segmenter, name, card, said)
     write_sums(folder)
 
 
