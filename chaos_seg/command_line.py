@@ -32,21 +32,8 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *(
-            "input",
-            "output",
-            "ckpt",
-            "run",
-            "root",
-            "store",
-            "ckpt_path",
-            "init",
-            "checkpoint",
-            "archive",
-            "data.root",
-            "data.store",
-        ),
-        *("hydra.run.dir", "hydra.sweep.dir"),
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "checkpoint", "archive"),
+        *("data.root", "data.store", "hydra.run.dir", "hydra.sweep.dir"),
     }
 )
 NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -43,6 +44,28 @@ def tree(phantom_root: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Compose conf/train.yaml with overrides, on the small phantom, as a run of seconds."""
+    return partial(_small_config, phantom_root, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What chaos_seg.share makes of a model that finds the small phantom's liver; its run is in run/ beside it."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    from chaos_seg.experiment import train  # these take seconds to import
+    from chaos_seg.run_folder import RunFolder
+    from chaos_seg.sharing.folder import share
+    from chaos_seg.sharing.stated import Stated
+
+    place = tmp_path_factory.mktemp("shared")
+    run = RunFolder(place / "run")
+    train(_small_config(phantom_root, place, "epochs=10", "preprocessing=soft_tissue", "threshold=90"), run.path)
+    said = {**dict.fromkeys(field.name for field in fields(Stated)), "license": "cc-by-4.0", "contact": "a@b.c <x>"}
+    share(run, run.checkpoint("best"), place / "liver", said)
+    return place / "liver"
+
+
+def _small_config(phantom_root: Path, place: Path, *overrides: str) -> TrainConfig:
     small = [
         "image_size=32",
         "network.base=4",
@@ -53,18 +76,15 @@ def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
         "num_workers=0",
         "trainer=cpu",
         f"data.root={phantom_root}",
-        f"data.store={tmp_path / 'store'}",
+        f"data.store={place / 'store'}",
         "data.split.train=[1,2]",
         "data.split.val=[3]",
         "data.split.test=[4]",
     ]
 
-    def make(*overrides: str) -> TrainConfig:
-        lists = [o for o in small if not (o.startswith("data.split.") and "data/split=kfold" in overrides)]
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
-
-    return make
+    lists = [o for o in small if not (o.startswith("data.split.") and "data/split=kfold" in overrides)]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
 
 
 def pytest_collection_finish() -> None:

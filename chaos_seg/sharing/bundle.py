@@ -66,16 +66,14 @@ def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> byt
             torch.jit.save(graph.eval(), buffer)
             content = _without_paths(buffer.getvalue())
             image = torch.from_numpy(np.ascontiguousarray(hu.T)).float()[None, None]
-            found = segmenter.threshold < torch.jit.load(io.BytesIO(content))(image)[0, 0].numpy().T * 255
+            found = torch.jit.load(io.BytesIO(content))(image)[0, 0].numpy().T * 255
     except (RuntimeError, torch.jit.Error) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
-            f"A MONAI bundle: TorchScript can't hold this network ({reason:.200}); it is left out."
+            f"A MONAI bundle: TorchScript can't hold this network ({reason:.99}); it is left out."
         ) from None
-    if np.count_nonzero(found != mask) > DIFFERENT_PIXELS * mask.size:
-        raise RuntimeError(
-            f"expected the masks of torch from TorchScript, found {np.count_nonzero(found != mask)} others"
-        )
+    if (different := np.count_nonzero((found > segmenter.threshold) != mask)) > DIFFERENT_PIXELS * mask.size:
+        raise RuntimeError(f"expected the mask of torch from TorchScript, found {different} pixels different")
     return content
 
 
@@ -170,7 +168,7 @@ def _inference(threshold: float) -> dict[str, Any]:
         {
             "_target_": "Lambdad",
             "keys": "pred",
-            "func": "$lambda probability: (255 * probability > @threshold).float()",
+            "func": "$lambda p: (255 * p > @threshold).float()",
         },
         {
             "_target_": "Invertd",

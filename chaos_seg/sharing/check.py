@@ -73,7 +73,6 @@ def prove(path: Path, device: torch.device) -> str:
 def _predicted(folder: Path, segmenter: Segmenter, device: torch.device) -> tuple[Scan, np.ndarray]:
     """The one scan below `folder`, and its mask, bool (slices, rows, columns)."""
     (found,) = find_scans(folder).scans
-    scan = found.open()
-    return scan, np.stack(
-        list(predict_scan(scan, Predictor([segmenter], device), segmenter.threshold, False, False).mask)
-    )
+    scan, predictor = found.open(), Predictor([segmenter], device)
+    mask = predict_scan(scan, predictor, segmenter.threshold, largest_component=False, fill_holes=False).mask
+    return scan, np.stack(list(mask))

@@ -82,7 +82,7 @@ def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[
         "copyright": stated["license"] or "License of the weights: Not stated.",
         "data_source": stated["data"] or "Not stated.",
         "intended_use": stated["uses"] or "Research. Not a medical device.",
-        "eval_metrics": {side: value for side, value in run.summary["averages"]["volume_dice"].items()},
+        "eval_metrics": {"volume_dice": run.summary["averages"]["volume_dice"]},
     }
     if graph is not None:
         write_bundle(folder / "bundle", graph, segmenter, name, card, said)

@@ -1,4 +1,4 @@
-"""A model as it is handed on, in a folder or in the zip of one: weights without pickle, and a checksum of every file."""
+"""A model as it is handed on, in a folder or in the zip of one: weights without pickle, every file with a checksum."""
 
 import hashlib
 import json

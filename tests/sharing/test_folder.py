@@ -1,0 +1,128 @@
+"""A shared folder: complete, loaded wherever a checkpoint is, and refused when it is not as it was handed on."""
+
+import hashlib
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import chaos_seg
+from chaos_seg import evaluate as evaluate_door
+from chaos_seg import share as share_door
+from chaos_seg.config import TrainConfig
+from chaos_seg.experiment import train
+from chaos_seg.inference.onnx import export
+from chaos_seg.registry import PREPROCESSINGS
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.training.checkpoints import load_segmenter, model_hash
+
+FILES = {
+    *("README.md", "SHA256SUMS", "model.safetensors", "config.json", "model.onnx", "check/slice.dcm", "check/mask.png"),
+    *("bundle/LICENSE", "bundle/configs/metadata.json", "bundle/configs/inference.json", "bundle/docs/README.md"),
+    *("bundle/models/model.pt", "bundle/models/model.ts"),
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_folder_and_zip_are_complete_and_tell_nothing_of_this_machine(shared: Path, phantom_root: Path) -> None:
+    files = contents(shared)
+    assert set(files) == FILES
+    with zipfile.ZipFile(shared.with_name("liver.zip")) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {f"liver/{k}": v for k, v in files.items()}
+    sums = dict(reversed(line.split("  ")) for line in files.pop("SHA256SUMS").decode().splitlines())
+    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    places = (str(phantom_root), str(shared.parent), str(Path(torch.__file__).parent), str(Path(__file__).parents[2]))
+    assert not [name for name, content in files.items() if any(place.encode() in content for place in places)]
+    assert not list(shared.parent.glob(".*"))
+
+
+def test_it_is_the_model_of_the_run_wherever_a_checkpoint_is_taken(shared: Path, tmp_path: Path) -> None:
+    checkpoint = shared.parent / "run" / "checkpoints" / "best.ckpt"
+    given, epoch = load_segmenter(checkpoint)
+    flat = tmp_path / "flat.zip"  # made by hand, without the folder
+    with zipfile.ZipFile(flat, "w") as archive:
+        for name, content in contents(shared).items():
+            archive.writestr(name, content)
+    for place in (shared, shared.with_name("liver.zip"), flat):
+        module, of = load_segmenter(place)
+        assert (of, module.threshold, module.training_range) == (epoch, 90, given.training_range)
+        assert dict(module.hparams) == dict(given.hparams) and not module.training
+        assert all(torch.equal(value, given.state_dict()[key]) for key, value in module.state_dict().items())
+        assert model_hash(place) == model_hash(checkpoint) == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        assert chaos_seg.load(str(place)).preprocessing == given.preprocessing
+        export(place, tmp_path / "model.onnx")
+        assert (tmp_path / "model.onnx").read_bytes() == (shared / "model.onnx").read_bytes()
+
+
+def test_training_begins_with_it_and_its_scores_are_the_runs(
+    shared: Path, configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(configure(f"init={shared.with_name('liver.zip')}", "preprocessing=soft_tissue", "epochs=1"), tmp_path / "run")
+    assert RunFolder(tmp_path / "run").init_hash == model_hash(shared)
+    run = shared.parent / "run"
+    given = [f"run={run}", f"checkpoint={shared}", f"output={tmp_path / 'scores'}", "trainer=cpu"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *given])
+    evaluate_door.main()
+    assert (tmp_path / "scores" / "per_patient.csv").read_bytes() == (run / "per_patient.csv").read_bytes()
+    assert not list((tmp_path / "scores" / "figures").glob("*loss*"))  # no curves of a training that was another's
+
+
+def test_the_door_writes_a_card_with_what_is_stated(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "mine"
+    given = [f"run={shared.parent / 'run'}", f"output={output}", "stated.developed_by=A. Author, B. (2026)"]
+    monkeypatch.setattr(sys, "argv", ["share", *given])
+    share_door.main()
+    card = (output / "README.md").read_text()
+    assert "- **Developed by:** A. Author, B. (2026)\n" in card and "- **Shared by:** Not stated.\n" in card
+    assert yaml.safe_load(card.split("---")[1])["license"] == "unknown"
+    assert f"{output}: 12 files as they were handed on; 65536 of 65536 pixels" in capsys.readouterr().out
+    before = contents(output)
+    with pytest.raises(SystemExit, match=r"mine: expected nothing of this name, found something"):
+        share_door.main()
+    assert contents(output) == before
+
+
+def test_an_unfinished_run_is_not_shared(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(shared.parent / "run", tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    monkeypatch.setattr(sys, "argv", ["share", f"run={tmp_path / 'run'}", f"output={tmp_path / 'mine'}"])
+    with pytest.raises(SystemExit, match=r"run: expected a finished run, found no summary.json"):
+        share_door.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_monai_can_not_hold_is_left_out_and_named(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A preprocessing that the bundle's network does not know."""
+
+    class Other:
+        def __init__(self, image_size: int, level_hu: float, width_hu: float):
+            self.window = PREPROCESSINGS._entries["window"](image_size, level_hu, width_hu)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.window, name)
+
+    PREPROCESSINGS["window"]  # fills the slot
+    monkeypatch.setitem(PREPROCESSINGS._entries, "other", Other)
+    run = Path(shutil.copytree(shared.parent / "run", tmp_path / "run"))
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["preprocessing"]["name"] = "other"
+    torch.save(checkpoint, run / "checkpoints" / "best.ckpt")
+    monkeypatch.setattr(sys, "argv", ["share", f"run={run}", f"output={tmp_path / 'mine'}"])
+    share_door.main()
+    reason = "A MONAI bundle: expected the preprocessing window, found other; it is left out."
+    assert (
+        reason in capsys.readouterr().out and f"- `bundle/`: {reason}" in (tmp_path / "mine" / "README.md").read_text()
+    )
+    assert not (tmp_path / "mine" / "bundle").exists()
