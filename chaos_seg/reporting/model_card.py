@@ -46,16 +46,18 @@ def model_card(run: Run, model: Model, stated: Mapping[str, str | None], files: 
     """
     sides = scored_sides([run])
     judged = next(side for side in ("test", "val", "train") if side in sides)
-    audit = run.manifest["data"]["audit"]
+    audit = run.manifest["data"].get("audit")  # None of runs before there was one
+    heard = ("device", "processes", "cpu_threads", "started", "git_commit")
+    manifest = {**dict.fromkeys(heard), "versions": {}, "git_changed": False, "init": None, **run.manifest}
     return render(
         "model_card.md",
         model=model,
         stated=stated,
         files=files,
         synthetic=run.summary["synthetic"],
-        manifest=run.manifest,
+        manifest=manifest,
         counts={SIDE_NAMES[side]: len(run.patients(side)) for side in sides},
-        audit="not made (data.audit=off)" if audit == "off" else f"no errors, {counted(audit) or 'nothing else'}",
+        audit=f"no errors, {counted(audit) or 'nothing else'}" if isinstance(audit, dict) else "not made",
         training={key: run.config[key] for key in TRAINING if key in run.config},
         augmentation=sorted({key.split(".")[1] for key in run.config if key.startswith("augmentation.")}),
         seconds=sum(float(row.get("train/seconds") or 0) for row in run.epochs),

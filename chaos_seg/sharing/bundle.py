@@ -22,7 +22,7 @@ from chaos_seg.sharing.check import DIFFERENT_PIXELS
 from chaos_seg.training.segmenter import Segmenter
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
-MONAI, IGNITE, NIBABEL = "1.5.0", "0.4.11", "5.3.0"  # what the bundle needs at least
+MONAI, IGNITE, NIBABEL = "1.6.1", "0.5.5", "5.4.2"  # with which it was tried
 
 
 def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
