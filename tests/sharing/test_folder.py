@@ -16,11 +16,11 @@ import chaos_seg
 from chaos_seg import evaluate as evaluate_door
 from chaos_seg import share as share_door
 from chaos_seg.config import TrainConfig
-from chaos_seg.experiment import train
+from chaos_seg.experiment import completed, segmenter_of
 from chaos_seg.inference.onnx import export
 from chaos_seg.registry import PREPROCESSINGS
-from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.checkpoints import load_segmenter, model_hash
+from chaos_seg.training.initial import begin_with
 
 FILES = {
     *("README.md", "SHA256SUMS", "model.safetensors", "config.json", "model.onnx", "check/slice.dcm", "check/mask.png"),
@@ -67,8 +67,11 @@ def test_it_is_the_model_of_the_run_wherever_a_checkpoint_is_taken(shared: Path,
 def test_training_begins_with_it_and_its_scores_are_the_runs(
     shared: Path, configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(configure(f"init={shared.with_name('liver.zip')}", "preprocessing=soft_tissue", "epochs=1"), tmp_path / "run")
-    assert RunFolder(tmp_path / "run").init_hash == model_hash(shared)
+    untrained = segmenter_of(completed(configure("preprocessing=soft_tissue")))
+    facts = begin_with(untrained, shared.with_name("liver.zip"), freeze_encoder=False)
+    assert (facts["sha256"], facts["left"]) == (model_hash(shared), {})
+    trained = load_segmenter(shared)[0].state_dict()
+    assert all(torch.equal(value, trained[key]) for key, value in untrained.state_dict().items())
     run = shared.parent / "run"
     given = [f"run={run}", f"checkpoint={shared}", f"output={tmp_path / 'scores'}", "trainer=cpu"]
     monkeypatch.setattr(sys, "argv", ["evaluate", *given])
