@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
@@ -22,6 +23,7 @@ from omegaconf.errors import GrammarParseError
 
 from chaos_seg.errors import UserError, one_sentence, unusable_file
 from chaos_seg.patient_ids import quoted_ids
+from chaos_seg.sharing.stated import Stated
 
 log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], None]
@@ -36,7 +38,7 @@ PATHS = frozenset(
         *("data.root", "data.store", "hydra.run.dir", "hydra.sweep.dir"),
     }
 )
-NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})
+NAMES = frozenset({"name", "series", "hydra.sweep.subdir", *(f"stated.{field.name}" for field in fields(Stated))})
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
 
@@ -108,7 +110,7 @@ def literal_arguments(arguments: Sequence[str]) -> list[str]:
 def _literal_argument(argument: str, sweeps: bool) -> str:
     prefixed, _, text = argument.partition("=")
     key = prefixed.lstrip("+")
-    if (key not in PATHS | NAMES and not key.startswith("stated.")) or not text:
+    if key not in PATHS | NAMES or not text:
         return argument
     if key in PATHS and _exists(text):
         values = [_literal(key, text)]

@@ -67,18 +67,16 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         seed=config.seed,
     )
     segmenter.training_range = training_range(sides["train"])
-    facts = {
+    facts: dict[str, Any] = {
         "root": config.data.root,
         "fingerprint": data_hash(scans),
         "patients": len(scans),
         "audit": audit if config.data.audit else "off",
     }
-    checkpoint = None
-    if config.ckpt_path is not None:
-        if run.exists:
-            settings = {**flat(asdict(config)), "init": init and init["sha256"]}
-            run.expect_same(settings, data_hash(scans), free_to_resume(asdict(config)))
-        checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
+    if config.ckpt_path is not None and run.exists:
+        settings = {**flat(asdict(config)), "init": init and init["sha256"]}
+        run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
+    checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
@@ -86,9 +84,9 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         made = any(scan.synthetic for scan in scans)
         record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, init=init, synthetic=made)
         run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
-        head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
         if init and not checkpoint:
             log.info("%s", told(init))
+        head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
         log.info("%s validation slices, %d epochs, %s, %s", head, config.epochs, device, run.path)
         if "warning" in audit:
             log.info("The audit has %s: python -m chaos_seg.audit data.root=%s", counted(audit), config.data.root)

@@ -156,38 +156,23 @@ def _metadata(name: str, said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+THERE: list[dict[str, Any]] = [
+    {"_target_": "LoadImaged", "keys": "image"},
+    {"_target_": "EnsureChannelFirstd", "keys": "image"},
+    {"_target_": "Orientationd", "keys": "image", "axcodes": "LPS"},
+    {"_target_": "EnsureTyped", "keys": "image"},
+]
+INVERTED = {"transform": "@preprocessing", "orig_keys": "image", "nearest_interp": True, "to_tensor": True}
+SAVED = {"output_dir": "@output_dir", "output_postfix": "liver", "output_dtype": "$numpy.uint8", "resample": False}
+BACK: list[dict[str, Any]] = [
+    {"_target_": "Lambdad", "keys": "pred", "func": "$lambda p: (255 * p > @threshold).float()"},
+    {"_target_": "Invertd", "keys": "pred", **INVERTED},
+    {"_target_": "SaveImaged", "keys": "pred", "separate_folder": False, **SAVED},
+]
+
+
 def _inference(threshold: float) -> dict[str, Any]:
     """What MONAI runs: every NIfTI in dataset_dir to <name>_liver.nii.gz in output_dir, on the voxels of the scan."""
-    steps: list[dict[str, Any]] = [
-        {"_target_": "LoadImaged", "keys": "image"},
-        {"_target_": "EnsureChannelFirstd", "keys": "image"},
-        {"_target_": "Orientationd", "keys": "image", "axcodes": "LPS"},
-        {"_target_": "EnsureTyped", "keys": "image"},
-    ]
-    back: list[dict[str, Any]] = [
-        {
-            "_target_": "Lambdad",
-            "keys": "pred",
-            "func": "$lambda p: (255 * p > @threshold).float()",
-        },
-        {
-            "_target_": "Invertd",
-            "keys": "pred",
-            "transform": "@preprocessing",
-            "orig_keys": "image",
-            "nearest_interp": True,
-            "to_tensor": True,
-        },
-        {
-            "_target_": "SaveImaged",
-            "keys": "pred",
-            "output_dir": "@output_dir",
-            "output_postfix": "liver",
-            "output_dtype": "$numpy.uint8",
-            "separate_folder": False,
-            "resample": False,
-        },
-    ]
     return {
         "imports": ["$import glob", "$import numpy", "$import torch"],
         "bundle_root": ".",
@@ -198,7 +183,7 @@ def _inference(threshold: float) -> dict[str, Any]:
         "datalist": "$sorted(glob.glob(@dataset_dir + '/*.nii*'))",
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', map_location='cpu')",
         "network": "$@network_def.to(@device)",
-        "preprocessing": {"_target_": "Compose", "transforms": steps},
+        "preprocessing": {"_target_": "Compose", "transforms": THERE},
         "dataset": {
             "_target_": "Dataset",
             "data": "$[{'image': path} for path in @datalist]",
@@ -206,7 +191,7 @@ def _inference(threshold: float) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "shuffle": False},
         "inferer": {"_target_": "SliceInferer", "roi_size": [-1, -1], "spatial_dim": 2, "sw_batch_size": 4},
-        "postprocessing": {"_target_": "Compose", "transforms": back},
+        "postprocessing": {"_target_": "Compose", "transforms": BACK},
         "handlers": [{"_target_": "StatsHandler", "iteration_log": False}],
         "evaluator": {
             "_target_": "SupervisedEvaluator",
