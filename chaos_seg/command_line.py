@@ -36,7 +36,7 @@ PATHS = frozenset(
         *("hydra.run.dir", "hydra.sweep.dir"),
     }
 )
-NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})
+NAMES = frozenset({"name", "series", "hydra.sweep.subdir", "data.source.images", "data.source.masks"})
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
 

@@ -1,7 +1,8 @@
 """A scan turned as the network was trained, and its mask turned back."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Axial:
     def slices(self, scan: Scan) -> Iterator[np.ndarray]:
         """HU of each axial slice, as the network wants it."""
         if self.streams:
-            yield from (self._plane(scan.hu(rank)) for rank in range(scan.shape[0]))
+            yield from (self.plane(scan.hu(rank)) for rank in range(scan.shape[0]))
         else:
             yield from np.flip(
                 np.stack([scan.hu(rank) for rank in range(scan.shape[0])]).transpose(self.axes), self._flipped
@@ -49,7 +50,8 @@ class Axial:
     def _flipped(self) -> tuple[int, ...]:
         return tuple(axis for axis, flip in enumerate(self.flips) if flip)
 
-    def _plane(self, plane: np.ndarray) -> np.ndarray:
+    def plane(self, plane: np.ndarray) -> np.ndarray:
+        """A slice of the scan as the network wants it, where it streams."""
         turned = plane.T if self.axes[1] == 2 else plane
         return np.ascontiguousarray(np.flip(turned, tuple(axis - 1 for axis in self._flipped)))
 
@@ -61,3 +63,38 @@ class Axial:
     def back(self, mask: np.ndarray) -> np.ndarray:
         """A volume of axial slices in the scan's own axes again."""
         return np.flip(mask, self._flipped).transpose(np.argsort(self.axes))
+
+
+def upright(scan: Scan) -> Scan:
+    """An evenly spaced scan in the axes of CHAOS, with its masks: axial slices from the head down, rows to the back,
+    columns to the left. One whose own slices are not axial is read into memory as a whole.
+    """
+    axial, n = Axial.of(scan), scan.shape[0]
+    across = (scan.origin_mm[-1] - scan.origin_mm[0]) / (n - 1) if n > 1 else scan.normal * scan.thickness_mm
+    order = list(axial.axes)
+    steps, sizes = np.stack([across, scan.row_mm, scan.column_mm])[order], np.array(scan.shape)[order]
+    flips = np.array([steps[0, 2] > 0, *axial.flips[1:]])
+    origin = scan.origin_mm[0] + ((sizes - 1) * flips) @ steps
+    steps[flips] *= -1
+    slices = int(sizes[0])
+
+    def turned(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+        own = replace(scan, read=read)
+        volume = cache(lambda: [np.ascontiguousarray(plane) for plane in axial.slices(own)])
+
+        def plane(rank: int) -> np.ndarray:
+            rank = slices - 1 - rank if flips[0] else rank
+            return axial.plane(read(rank)) if axial.streams else volume()[rank]
+
+        return plane
+
+    return replace(
+        scan,
+        shape=(slices, int(sizes[1]), int(sizes[2])),
+        origin_mm=origin + np.arange(slices)[:, None] * steps[0],
+        row_mm=steps[1],
+        column_mm=steps[2],
+        read=turned(scan.read),
+        read_mask=None if scan.read_mask is None else turned(scan.read_mask),
+        thickness_mm=float(np.linalg.norm(steps[0])),
+    )

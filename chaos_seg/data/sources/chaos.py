@@ -28,6 +28,7 @@ class PatientFolder:
     dicom_dir: Path
     mask_dir: Path | None
     root: Path  # of the tree, without links itself: no file may lead out of it
+    variant: str = ""
 
     @property
     def place(self) -> Path:
