@@ -55,10 +55,14 @@ class FoundScan:
 
     name: str
     patient: str
-    identity: str
+    identify: Callable[[], str]
     files: tuple[Path, ...]
     about: str  # to choose by
     read: Callable[[str], Scan]  # takes the name
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.identify()
 
     def open(self) -> Scan:
         """Raises UserError: what was found makes no volume."""
@@ -83,7 +87,7 @@ class Search:
         ]
 
 
-def find_scans(place: Path, unpacked: Path | None = None) -> Search:
+def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input") -> Search:
     """The scans in a file or folder, which are read and never written to.
 
     A CHAOS tree gives its patients, slices in file-name order; another folder every CT series at any depth, slices
@@ -92,12 +96,13 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
     Args:
         place: a folder, a NIfTI file, a zip or one DICOM file.
         unpacked: a folder where zips are unpacked; without it they are left out.
+        setting: that names the place, for what is wrong with it.
 
     Raises:
         UserError: nothing there, or no scan in it.
     """
     if not place.exists():
-        raise UserError(f"input={place}: expected a folder or a file, found none; name the folder of a scan.")
+        raise UserError(f"{setting}={place}: expected a folder or a file, found none; name the folder of a scan.")
     place = place.resolve()
     left_out: list[LeftOut] = []
     scans, zips = _scans_below(place, place, left_out)
@@ -118,7 +123,9 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
     names = folder_names([scan.name for scan in scans])
     search = Search([replace(scan, name=name) for scan, name in zip(scans, names, strict=True)], left_out)
     if not scans:
-        expected = f"input={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
+        expected = (
+            f"{setting}={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
+        )
         raise UserError(expected + (":" if left_out else "."), faults=search.reasons())
     return search
 
@@ -224,24 +231,29 @@ def _chaos_patient(folder: PatientFolder) -> FoundScan:
     """A patient of a CHAOS tree, exactly the slices and the order that training reads."""
     pairs, faults = pair_slices(replace(folder, mask_dir=None))
     files = tuple(pair.path for pair in pairs)
+    read = functools.partial(_read_chaos, place=folder.dicom_dir, files=files, faults=faults)
+    identify = functools.partial(_named_content, files)
+    return FoundScan(folder.patient, folder.patient, identify, files, f"{len(files)} slices", read)
 
-    def read(name: str) -> Scan:
-        raise_faults(faults, folder.dicom_dir)
-        slices = []
-        for path in files:
-            item = read_place(path)
-            if not isinstance(item, Slice):
-                raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
-            slices.append(item)
-        if len(series := series_uids(slices)) > 1:
-            raise UserError(
-                f"{folder.dicom_dir}: expected one series of one patient, found {len(series)} by PatientID, "
-                "StudyInstanceUID or SeriesInstanceUID; give each a folder of its own."
-            )
-        return scan_of(name, slices, by_name=True)
 
-    identity = _hash([(path.name, content_hash(path)) for path in files])
-    return FoundScan(folder.patient, folder.patient, identity, files, f"{len(files)} slices", read)
+def _read_chaos(name: str, place: Path, files: Sequence[Path], faults: Sequence[UserError]) -> Scan:
+    raise_faults(faults, place)
+    slices = []
+    for path in files:
+        item = read_place(path)
+        if not isinstance(item, Slice):
+            raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
+        slices.append(item)
+    if len(series := series_uids(slices)) > 1:
+        raise UserError(
+            f"{place}: expected one series of one patient, found {len(series)} by PatientID, "
+            "StudyInstanceUID or SeriesInstanceUID; give each a folder of its own."
+        )
+    return scan_of(name, slices, by_name=True)
+
+
+def _named_content(files: Sequence[Path]) -> str:
+    return _hash([(path.name, content_hash(path)) for path in files])
 
 
 def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -> list[FoundScan]:
@@ -258,12 +270,16 @@ def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -
         notes = list(volume.notes)
         if beside:
             notes.append(f"{len(beside)} files beside its slices can't be read, {beside[0]} first")
-        # Of the content, since pixels and headers may be mended in place.
-        identity = _hash(sorted(content_hash(item.path) for item in volume.slices))
         files = tuple(item.path for item in volume.slices)
+        identify = functools.partial(_content, files)
         read = functools.partial(_read_series, volume=volume, notes=notes)
-        scans.append(FoundScan(name, volume.patient, identity, files, volume.description, read))
+        scans.append(FoundScan(name, volume.patient, identify, files, volume.description, read))
     return scans
+
+
+def _content(files: Sequence[Path]) -> str:
+    """Not of names and times, since pixels and headers may be mended in place."""
+    return _hash(sorted(content_hash(path) for path in files))
 
 
 def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
@@ -285,8 +301,9 @@ def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
         def refused(_: str) -> Scan:
             raise UserError(reason)
 
-        return [FoundScan(name, name, "", (path,), "a NIfTI that can't be read", refused)]
-    return [FoundScan(name, name, content_hash(path), (path,), "a NIfTI", functools.partial(nifti_scan, path=path))]
+        return [FoundScan(name, name, str, (path,), "a NIfTI that can't be read", refused)]
+    identify, read = functools.partial(content_hash, path), functools.partial(nifti_scan, path=path)
+    return [FoundScan(name, name, identify, (path,), "a NIfTI", read)]
 
 
 def _hash(what: object) -> str:

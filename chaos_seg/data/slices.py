@@ -24,6 +24,7 @@ class LeftOut:
     path: Path
     reason: str
     lost: bool = False
+    modality: str = ""  # of DICOM that is of another
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _no_slice(path: Path, header: pydicom.Dataset) -> LeftOut | None:
         return LeftOut(path, "damaged DICOM: it has no Modality" if damaged else "DICOM that is no image", lost=damaged)
     series = _of_series(header)
     if modality != "CT":
-        return LeftOut(path, f"no CT but {modality:.16} {series}")
+        return LeftOut(path, f"no CT but {modality:.16} {series}", modality=modality)
     if "LOCALIZER" in kind:
         return LeftOut(path, f"a scout (LOCALIZER) {series}")
     if "ImagePositionPatient" not in header and "SECONDARY" in kind:

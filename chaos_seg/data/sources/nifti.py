@@ -9,13 +9,12 @@ In a pattern * is the patient's name, **/ any folders, and .nii is .nii.gz too.
 
 import glob
 import hashlib
-import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,16 +24,17 @@ from chaos_seg.data.nifti import as_hu, nifti_volume
 from chaos_seg.data.scan import GRID_MM, Scan
 from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.chaos import natural_key
+from chaos_seg.data.sources.labels import MAX_LABEL, chosen, encoding, expect_everywhere, listed, names_in
 from chaos_seg.errors import UserError, printable
-from chaos_seg.files import read_json
 from chaos_seg.registry import SOURCES
+
+log = logging.getLogger(__name__)
 
 LAYOUTS = (
     ("imagesTr/*_0000.nii.gz", "labelsTr/*.nii.gz"),
     ("imagesTr/*.nii.gz", "labelsTr/*.nii.gz"),
     ("**/volume-*.nii", "**/segmentation-*.nii"),
 )
-MAX_LABEL = 65535
 NAMED = 5  # of several files, in a sentence
 
 
@@ -65,9 +65,10 @@ def nifti(
     if found is None:
         known = "; ".join(" with ".join(layout) for layout in layouts)
         raise UserError(f"{root}: expected images and label maps in {known}; found none; name the folder above them.")
-    pairs, chosen = _pairs(root, *found), _chosen(labels, _names(root / "dataset.json"))
-    patients = {name: NiftiPatient(name, *pairs[name], chosen) for name in sorted(pairs, key=natural_key)}
-    return Source(root, patients, partial(_expect_everywhere, chosen))
+    pairs, values = _pairs(root, *found), chosen(labels, names_in(root / "dataset.json"))
+    _tell_channels(root, found)
+    patients = {name: NiftiPatient(name, *pairs[name], values) for name in sorted(pairs, key=natural_key)}
+    return Source(root, patients, partial(expect_everywhere, values))
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,15 @@ class NiftiPatient:
             there = _values(mask)
             if not self.labels and len(there) > 1:
                 raise UserError(
-                    f"{self.mask}: expected one value beside 0, found {_listed(there)}; choose those of the organ with "
+                    f"{self.mask}: expected one value beside 0, found {listed(there)}; choose those of the organ with "
                     f"data.source.labels=[{there[0]}]."
                 )
         except UserError as error:
             return [], [error]
-        chosen = [value for value in there if value in self.labels or not self.labels]
-        organ = np.isin(np.arange(MAX_LABEL + 1), chosen).astype(np.uint8)
+        values = [value for value in there if value in self.labels or not self.labels]
+        organ, how = np.isin(np.arange(MAX_LABEL + 1), values).astype(np.uint8), encoding(values, there)
         scan = upright(replace(image, read_mask=lambda rank: organ[mask.read(rank).astype(np.int32)]))
-        encoding = f"label {_listed(chosen)} of {_listed(there)}"
-        return [NiftiSlice(self.image, self.mask, scan, rank, encoding) for rank in range(scan.slices)], []
+        return [NiftiSlice(self.image, self.mask, scan, rank, how) for rank in range(scan.slices)], []
 
 
 @dataclass(frozen=True)
@@ -196,63 +196,16 @@ def _pairs(root: Path, images: str, masks: str) -> dict[str, tuple[Path, Path]]:
     return {name: (path, mask_of[name]) for name, path in image_of.items()}
 
 
+def _tell_channels(root: Path, layout: tuple[str, str]) -> None:
+    """nnU-Net has a file for each channel; a network here sees the first."""
+    others = len(list((root / "imagesTr").glob("[!.]*_000[1-9].nii*"))) if layout == LAYOUTS[0] else 0
+    if others:
+        log.warning("%s: %d images of further channels (_0001 and so on) are left out.", root / "imagesTr", others)
+
+
 def _first(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(sorted(names, key=natural_key)[:NAMED]) + more
-
-
-def _names(path: Path) -> dict[str, list[int]]:
-    """Values of each label that a dataset.json names, of nnU-Net or the MSD, without the background; {} without it."""
-    if not path.is_file():
-        return {}
-    try:
-        named: Mapping[str, Any] = read_json(path)["labels"]
-        pairs = [(value, int(key)) if key.isdecimal() else (key, value) for key, value in named.items()]
-        values = {str(name): [int(v) for v in (value if isinstance(value, list) else [value])] for name, value in pairs}
-    except (ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path}: expected labels by name, as nnU-Net or the MSD have them, but {type(error).__name__}: {error}; "
-            "mend or remove it."
-        ) from None
-    return {name: found for name, value in values.items() if (found := [v for v in value if v])}
-
-
-def _chosen(labels: Sequence[int | str] | None, names: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    """The values of the organ; () for the only one that there is."""
-    known = sorted({value for values in names.values() for value in values})
-    told = ", ".join(f"{' '.join(map(str, values))} {name}" for name, values in names.items())
-    if labels is None:
-        if len(known) > 1:
-            raise UserError(
-                f"data.source.labels: expected a choice among the labels of dataset.json ({told}), found none; give "
-                f"those of the organ, data.source.labels=[{known[0]}]."
-            )
-        return tuple(known)
-    values: list[int] = []
-    for label in labels:
-        number = int(label) if str(label).isdecimal() else 0
-        of_one = list(names.get(str(label), [number]))
-        if not all(0 < value <= MAX_LABEL and (not known or value in known) for value in of_one):
-            expected = f"among those of dataset.json ({told})" if told else f"from 1 to {MAX_LABEL}"
-            raise UserError(f"data.source.labels: expected labels {expected}, found {label}; correct it.")
-        values += of_one
-    if not values:
-        raise UserError("data.source.labels=[]: expected at least one label; give one, or null for the only one.")
-    return tuple(sorted(set(values)))
-
-
-def _expect_everywhere(chosen: Sequence[int], encodings: set[str]) -> None:
-    """Raises UserError for a label that is in no mask."""
-    there = sorted({int(value) for text in encodings for value in text.partition(" of ")[2].split()})
-    if absent := [value for value in chosen if value not in there]:
-        raise UserError(
-            f"data.source.labels: expected labels of the organ, found {_listed(absent)} in none of the masks, which "
-            f"have {_listed(there) or 'nothing but 0'}; correct it."
-        )
-
-
-def _listed(values: Sequence[int]) -> str:
-    return " ".join(map(str, values))
 
 
 def _values(mask: Scan) -> list[int]:
