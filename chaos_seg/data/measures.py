@@ -62,12 +62,13 @@ def _number(kept: float | None) -> float:
     return float("nan") if kept is None else kept  # JSON has no NaN
 
 
-def _measure(volume: StoredScan) -> Measures:
+def _measure(stored: StoredScan) -> Measures:
+    volume = stored.as_ct()
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold, bright = [], [], 0, []
     sides: list[tuple[float, float]] = []
-    masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
+    masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.liver_pixels is not None else []
     for rank in range(volume.slices):
         hu = volume.hu(rank)
         pixels.append("" if hu.min() == hu.max() else hashlib.sha256(hu.data).hexdigest()[:32])

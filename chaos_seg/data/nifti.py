@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.dicom import HU_RANGE, MAX_PIXELS
+from chaos_seg.data.dicom import HU_RANGE, MAX_PIXELS, RANGES
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 
@@ -57,19 +57,20 @@ def is_label_map(path: Path) -> bool:
     return may_be
 
 
-def nifti_scan(name: str, path: Path) -> Scan:
-    """A NIfTI volume of HU as a scan, its slices the planes along its third axis.
+def nifti_scan(name: str, path: Path, modality: str = "CT") -> Scan:
+    """A NIfTI volume of HU, or of MR, as a scan, its slices the planes along its third axis.
 
     Raises:
         UserError: no volume of numbers with three axes that lies somewhere.
     """
     volume = nifti_volume(name, path)
-    return replace(volume, read=lambda rank: as_hu(volume.read(rank)))
+    return replace(volume, read=lambda rank: as_hu(volume.read(rank), modality), modality=modality)
 
 
-def as_hu(plane: np.ndarray) -> np.ndarray:
+def as_hu(plane: np.ndarray, modality: str = "CT") -> np.ndarray:
     """Numbers of any kind rounded and clipped to int16 HU; what is no number is outside of the scanner's circle."""
-    return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
+    outside = HU_RANGE[0] if modality == "CT" else 0
+    return np.clip(np.rint(np.nan_to_num(plane, nan=outside)), *RANGES[modality]).astype(np.int16)
 
 
 def nifti_volume(name: str, path: Path) -> Scan:

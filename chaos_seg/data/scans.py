@@ -87,7 +87,7 @@ class Search:
         ]
 
 
-def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input") -> Search:
+def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input", modality: str = "CT") -> Search:
     """The scans in a file or folder, which are read and never written to.
 
     A CHAOS tree gives its patients, slices in file-name order; another folder every CT series at any depth, slices
@@ -97,6 +97,7 @@ def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input"
         place: a folder, a NIfTI file, a zip or one DICOM file.
         unpacked: a folder where zips are unpacked; without it they are left out.
         setting: that names the place, for what is wrong with it.
+        modality: of the DICOM, CT or MR; a CHAOS tree of MR is searched as any folder. A NIfTI does not tell its own.
 
     Raises:
         UserError: nothing there, or no scan in it.
@@ -105,7 +106,7 @@ def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input"
         raise UserError(f"{setting}={place}: expected a folder or a file, found none; name the folder of a scan.")
     place = place.resolve()
     left_out: list[LeftOut] = []
-    scans, zips = _scans_below(place, place, left_out)
+    scans, zips = _scans_below(place, place, left_out, modality)
     for path in zips:
         if unpacked is None:
             left_out.append(LeftOut(path, "a zip: unpack it", lost=True))
@@ -114,7 +115,7 @@ def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input"
             name = name_below(path, place).removesuffix(".zip")
             root = unpacked / folder_name(name, [p.name for p in unpacked.glob("*")])
             unzip(path, root)
-            more, nested = _scans_below(root, unpacked, left_out)
+            more, nested = _scans_below(root, unpacked, left_out, modality)
         except UserError as error:
             left_out.append(LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True))
             continue
@@ -123,10 +124,9 @@ def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input"
     names = folder_names([scan.name for scan in scans])
     search = Search([replace(scan, name=name) for scan, name in zip(scans, names, strict=True)], left_out)
     if not scans:
-        expected = (
-            f"{setting}={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
-        )
-        raise UserError(expected + (":" if left_out else "."), faults=search.reasons())
+        expected = f"{setting}={place}: expected a {modality} series or a NIfTI file, found none"
+        end = ":" if left_out else "."
+        raise UserError(f"{expected}; name another folder, file or zip{end}", faults=search.reasons())
     return search
 
 
@@ -150,9 +150,9 @@ def choose(scans: Sequence[FoundScan], names: Sequence[str] | None) -> list[Foun
     return list(scans)
 
 
-def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list[FoundScan], list[Path]]:
+def _scans_below(root: Path, place: Path, left_out: list[LeftOut], modality: str) -> tuple[list[FoundScan], list[Path]]:
     """The scans and the zips below `root`; scans are named by where they lie below `place`."""
-    if any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
+    if modality == "CT" and any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
         scans = [_chaos_patient(folder) for folder in find_patients(root).values()]
         taken = {path for scan in scans for path in scan.files}
         left_out += [_beside_chaos(path) for path in _files(root, left_out) if path not in taken]
@@ -164,8 +164,8 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list
         if path.name.startswith("."):
             left_out.append(LeftOut(path, "a hidden file"))
         elif is_nifti(path):
-            scans += _nifti(path, place, left_out)
-        elif isinstance(item := read_place(path), Slice):
+            scans += _nifti(path, place, left_out, modality)
+        elif isinstance(item := read_place(path, modality), Slice):
             slices.append(item)
         elif item is not None:
             left_out.append(item)
@@ -288,7 +288,7 @@ def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
     return scan_of(name, volume.slices, notes=notes)
 
 
-def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
+def _nifti(path: Path, place: Path, left_out: list[LeftOut], modality: str) -> list[FoundScan]:
     name = name_below(path, place)
     name = name[: name.lower().rindex(".nii")]
     try:
@@ -302,7 +302,7 @@ def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
             raise UserError(reason)
 
         return [FoundScan(name, name, str, (path,), "a NIfTI that can't be read", refused)]
-    identify, read = functools.partial(content_hash, path), functools.partial(nifti_scan, path=path)
+    identify, read = functools.partial(content_hash, path), functools.partial(nifti_scan, path=path, modality=modality)
     return [FoundScan(name, name, identify, (path,), "a NIfTI", read)]
 
 

@@ -52,6 +52,7 @@ class StoredScan(Scan):
             column_mm=column * meta.spacing_mm[2],
             read=partial(_read_plane, folder / "hu.npy", "<i2", meta.shape[1:]),
             synthetic=meta.synthetic,
+            modality=meta.modality,
             read_mask=partial(_read_plane, folder / "mask.npy", "|u1", meta.shape[1:]) if labelled else None,
             liver_pixels=tuple(meta.liver_pixels) if meta.liver_pixels is not None else None,
             content=meta.key,

@@ -59,7 +59,7 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[Slice
 
     Each slice is read once at most.
     """
-    pictures = Pictures(scan, prediction.mask)
+    pictures = Pictures(scan.as_ct(), prediction.mask)
     looked = alarms(prediction.mask, pictures.scan, prediction.disagreement)
     return looked.findings, looked.slices, pictures.of(looked.slices)
 
