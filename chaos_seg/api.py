@@ -85,7 +85,7 @@ def segment(hu: np.ndarray, segmenter: Segmenter, threshold: float | None = None
     """
     if hu.ndim != 3 or hu.size == 0:
         raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
-    predictor = Predictor([segmenter], chosen_device(device))
+    predictor = Predictor([segmenter], chosen_device(device)).of(as_scan(hu))
     return np.stack(predictor.mask(iter(hu), segmenter.threshold if threshold is None else threshold))
 
 

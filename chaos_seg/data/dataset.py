@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from chaos_seg.data.augmentation import Augmentation
-from chaos_seg.data.preprocessing import Preprocessing
+from chaos_seg.data.preprocessing import Preprocessing, of_scan
 from chaos_seg.data.scan import Scan
 
 
@@ -48,7 +48,8 @@ class SliceDataset(Dataset[Sample]):
         entropy = None if epoch is None else (self.seed, epoch, index)
         if entropy is not None and self.augmentation is not None:
             hu, mask = self.augmentation.of_hu(hu, mask, entropy)
-        image, mask = self.preprocessing.image(hu), self.preprocessing.mask(mask)
+        preprocessing = of_scan(self.preprocessing, volume)
+        image, mask = preprocessing.image(hu), preprocessing.mask(mask)
         if entropy is not None and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, entropy)
         return {

@@ -1,13 +1,15 @@
 """From HU to probabilities of liver, slice after slice: the same memory for a scan of any length."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import cv2
 import numpy as np
 import torch
 
+from chaos_seg.data.preprocessing import of_scan
+from chaos_seg.data.scan import Scan
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.training.segmenter import Segmenter
 
@@ -24,10 +26,15 @@ class Predictor:
     device: torch.device
     batch_size: int | None = None
     rotations_deg: Sequence[float] = (0.0,)
+    scan: Scan | None = None  # whose slices are seen, for a preprocessing that looks at all of it
 
     def __post_init__(self) -> None:
         for segmenter in self.segmenters:
             segmenter.to(self.device).eval()
+
+    def of(self, scan: Scan) -> "Predictor":
+        """For the slices of one scan."""
+        return replace(self, scan=scan)
 
     @torch.inference_mode()
     def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -56,7 +63,8 @@ class Predictor:
         return PackedMask(probability * 255 > threshold for probability in self.probabilities(slices))
 
     def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
-        images = np.stack([segmenter.preprocessing.image(hu) for hu in batch])
+        preprocessing = of_scan(segmenter.preprocessing, self.scan)
+        images = np.stack([preprocessing.image(hu) for hu in batch])
         if angle:
             images = np.stack([_turned(image, angle, cv2.BORDER_REPLICATE) for image in images])
         logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))

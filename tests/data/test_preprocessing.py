@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.data.preprocessing import resize_image, resize_mask, window
+from chaos_seg.api import as_scan
+from chaos_seg.data.preprocessing import Percentiles, Window, of_scan, resize_image, resize_mask, window
+from chaos_seg.errors import UserError
 
 
 def test_paper_window_is_division_by_1400_clipped() -> None:
@@ -60,3 +62,27 @@ def test_resizing_to_any_size(size: tuple[int, int]) -> None:
     small = resize_mask(mask, size)
     assert small.shape == size and set(np.unique(small)) == {0, 1} and small.mean() == pytest.approx(0.25, abs=0.08)
     assert resize_image(mask.astype(np.float32), size).shape == size
+
+
+def test_percentiles_are_those_of_the_whole_scan() -> None:
+    volume = np.arange(2 * 10 * 10, dtype=np.int16).reshape(2, 10, 10) * 20  # 0 to 3980, a step each pixel
+    scan, percentiles = as_scan(volume), Percentiles(10, 10, 90)
+    seen = [of_scan(percentiles, scan).image(scan.hu(rank)) for rank in range(2)]
+    low, high = scan.percentiles((10, 90))
+    assert (low, high) == (19 * 20, 179 * 20)
+    expected = np.clip((volume - float(low)) / (high - low) * 2 - 1, -1, 1)
+    assert np.stack(seen) == pytest.approx(expected, abs=1e-6)
+    brighter = as_scan(volume * 3 + 7)  # no unit: the same input
+    assert of_scan(percentiles, brighter).image(brighter.hu(1)) == pytest.approx(seen[1], abs=1e-6)
+
+
+def test_percentiles_of_a_scan_of_one_grey_and_wrong_ones() -> None:
+    flat = as_scan(np.full((1, 4, 4), 7))
+    assert (of_scan(Percentiles(4), flat).image(flat.hu(0)) == 0).all()
+    with pytest.raises(UserError, match=r"low=9 and high=2: expected percentages, the first below the second"):
+        Percentiles(4, 9, 2)
+
+
+def test_a_preprocessing_that_takes_slices_alone_is_that_of_each_scan() -> None:
+    window = Window(4, 0, 2800)
+    assert of_scan(window, as_scan(np.zeros((1, 4, 4)))) is window

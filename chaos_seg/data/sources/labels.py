@@ -1,4 +1,4 @@
-"""Which labels of a label map count as the organ."""
+"""Which labels of a label map count as the organ, and what else a dataset.json of nnU-Net or the MSD says."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,15 @@ def names_in(path: Path) -> dict[str, list[int]]:
             "mend or remove it."
         ) from None
     return {name: found for name, value in values.items() if (found := [v for v in value if v])}
+
+
+def modality_in(path: Path) -> str:
+    """What a dataset.json calls its first channel: CT, as without it, or anything else, which is taken for MR."""
+    if not path.is_file():
+        return "CT"
+    content = read_json(path)
+    channels = content.get("channel_names") or content.get("modality") or {}
+    return "CT" if str(channels.get("0", "CT")).upper() == "CT" else "MR"
 
 
 def chosen(labels: Sequence[int | str] | None, names: Mapping[str, Sequence[int]]) -> tuple[int, ...]:

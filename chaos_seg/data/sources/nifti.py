@@ -24,7 +24,7 @@ from chaos_seg.data.nifti import as_hu, nifti_volume
 from chaos_seg.data.scan import GRID_MM, Scan
 from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.chaos import natural_key
-from chaos_seg.data.sources.labels import MAX_LABEL, chosen, encoding, expect_everywhere, listed, names_in
+from chaos_seg.data.sources.labels import MAX_LABEL, chosen, encoding, expect_everywhere, listed, modality_in, names_in
 from chaos_seg.errors import UserError, printable
 from chaos_seg.registry import SOURCES
 
@@ -65,9 +65,10 @@ def nifti(
     if found is None:
         known = "; ".join(" with ".join(layout) for layout in layouts)
         raise UserError(f"{root}: expected images and label maps in {known}; found none; name the folder above them.")
-    pairs, values = _pairs(root, *found), chosen(labels, names_in(root / "dataset.json"))
+    said = root / "dataset.json"
+    pairs, values, modality = _pairs(root, *found), chosen(labels, names_in(said)), modality_in(said)
     _tell_channels(root, found)
-    patients = {name: NiftiPatient(name, *pairs[name], values) for name in sorted(pairs, key=natural_key)}
+    patients = {name: NiftiPatient(name, *pairs[name], values, modality) for name in sorted(pairs, key=natural_key)}
     return Source(root, patients, partial(expect_everywhere, values))
 
 
@@ -79,6 +80,7 @@ class NiftiPatient:
     image: Path
     mask: Path
     labels: tuple[int, ...]
+    modality: str
     labelled: bool = True
 
     @property
@@ -87,7 +89,7 @@ class NiftiPatient:
 
     @property
     def variant(self) -> str:
-        return f"labels {self.labels}"
+        return f"labels {self.labels} {self.modality}"
 
     def files(self) -> list[Path]:
         return [self.image, self.mask]
@@ -107,7 +109,8 @@ class NiftiPatient:
             return [], [error]
         values = [value for value in there if value in self.labels or not self.labels]
         organ, how = np.isin(np.arange(MAX_LABEL + 1), values).astype(np.uint8), encoding(values, there)
-        scan = upright(replace(image, read_mask=lambda rank: organ[mask.read(rank).astype(np.int32)]))
+        of_image = replace(image, modality=self.modality)
+        scan = upright(replace(of_image, read_mask=lambda rank: organ[mask.read(rank).astype(np.int32)]))
         return [NiftiSlice(self.image, self.mask, scan, rank, how) for rank in range(scan.slices)], []
 
 
@@ -124,7 +127,7 @@ class NiftiSlice:
     def read(self) -> tuple[SliceHeader, np.ndarray]:
         scan = self.scan
         stored = scan.read(self.rank)
-        hu, finite = as_hu(stored), stored[np.isfinite(stored)]
+        hu, finite = as_hu(stored, scan.modality), stored[np.isfinite(stored)]
         position, (_, *spacing_mm) = scan.origin_mm[self.rank].tolist(), scan.spacing_mm
         directions = [step / np.linalg.norm(step) for step in (scan.column_mm, scan.row_mm)]
         orientation = np.concatenate(directions).tolist()
@@ -140,6 +143,7 @@ class NiftiSlice:
             content=content,
             uid=content[:16],  # there is no SOPInstanceUID: what tells slices apart is what they hold
             transfer_syntax="NIfTI",
+            modality=scan.modality,
         ), hu
 
     def read_mask(self) -> tuple[str, np.ndarray]:

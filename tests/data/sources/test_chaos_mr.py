@@ -1,20 +1,26 @@
 """CHAOS MR: a tree of synthetic greys in its layout, read, audited and refused."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 
+from chaos_seg import predict as predict_door
+from chaos_seg.config import TrainConfig
 from chaos_seg.data.audit import audit
 from chaos_seg.data.sources.chaos_mr import chaos_mr
 from chaos_seg.data.sources.phantom import render
 from chaos_seg.data.store import StoredScan, open_patients
 from chaos_seg.errors import UserError
+from chaos_seg.experiment import train
+from chaos_seg.files import read_csv, read_json
 
 Write = Callable[..., list[Path]]
 SLICES, SIZE = 20, 96
@@ -141,3 +147,47 @@ def test_what_is_no_mr_tree_is_refused(phantom_root: Path, mr_tree: Path) -> Non
         chaos_mr(mr_tree, sequence="T1")
     with pytest.raises(UserError, match="No data root"):
         chaos_mr(None)
+
+
+def predicted(run: Path, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    given = [f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"input={source}", f"output={output}", "device=cpu"]
+    monkeypatch.setattr(sys, "argv", ["predict", *given])
+    predict_door.main()
+    (folder,) = (path for path in output.iterdir() if path.is_dir())
+    return {**read_json(folder / "summary.json"), "folder": folder}
+
+
+def test_train_on_mr_and_predict_mr(
+    configure: Callable[..., TrainConfig],
+    mr_tree: Path,
+    phantom_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("highdicom")
+    given = ("data=chaos_mr", "data/split=paper", f"data.root={mr_tree}", "preprocessing=percentiles")
+    lists = ("data.split.train=[1]", "data.split.val=[2]", "data.split.test=[]")
+    run = tmp_path / "run"
+    train(configure(*given, *lists, "epochs=10"), run)
+    rows = {row["patient"]: row for row in read_csv(run / "per_patient.csv")}
+    place = mr_tree / "Train_Sets/MR/2/T2SPIR/DICOM_anon"
+    summary = predicted(run, place, tmp_path / "masks", monkeypatch)
+    pixels = sum(int((np.asarray(Image.open(path)) > 0).sum()) for path in summary["folder"].glob("png/*.png"))
+    assert 0 < pixels < 0.9 * SLICES * SIZE**2
+    assert pixels == int(rows["2"]["tp"]) + int(rows["2"]["fp"])  # in another process, of another source: the same mask
+    assert not [note for note in summary["warnings"] if "HU" in note or "air or fat" in note]
+    seg = pydicom.dcmread(summary["folder"] / "liver.dcm")
+    reference = seg.SharedFunctionalGroupsSequence[0].get("DerivationImageSequence")
+    reference = reference or seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+    assert reference[0].SourceImageSequence[0].ReferencedSOPClassUID == MR["SOPClassUID"]
+
+    # Twice as bright is the same input, and a NIfTI of it is the same scan.
+    nib = pytest.importorskip("nibabel")
+    planes = greys(2)[0].astype(np.float32) * 2
+    nib.save(nib.Nifti1Image(planes.transpose(2, 1, 0), np.diag([-3.85, -3.85, -12, 1])), tmp_path / "scan.nii.gz")
+    brighter = predicted(run, tmp_path / "scan.nii.gz", tmp_path / "brighter", monkeypatch)
+    again = sum(int((np.asarray(Image.open(path)) > 0).sum()) for path in brighter["folder"].glob("png/*.png"))
+    assert again == pixels
+
+    with pytest.raises(SystemExit, match=r"input=.*: expected a MR series or a NIfTI file, found none"):
+        predicted(run, phantom_root / "Train_Sets/CT/1", tmp_path / "ct", monkeypatch)

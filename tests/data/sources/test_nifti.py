@@ -256,6 +256,15 @@ def test_hu_beyond_their_range_are_clipped_and_floats_rounded(raw: Path, scans: 
     assert max(header.hu_max for header in scan.headers()) == 9000
 
 
+def test_what_dataset_json_says_is_no_ct_is_taken_for_mr(raw: Path) -> None:
+    change(raw / "imagesTr/p_1_0000.nii.gz", lambda voxels, affine: (voxels + np.int16(5000), affine))
+    for said, modality, brightest in (("CT", "CT", 3071), ("MRI", "MR", 5000 - 100)):
+        content = {"modality": {"0": said}, "labels": {"0": "background", "1": "liver"}}
+        (raw / "dataset.json").write_text(json.dumps(content))
+        scan = opened(raw, raw / "store")[0]
+        assert scan.modality == modality and scan.hu(3).max() >= brightest
+
+
 def test_a_run_from_nifti(configure: Callable[..., TrainConfig], raw: Path, tmp_path: Path) -> None:
     given = ("data=nifti", f"data.root={raw}", "data.source.labels=[1,2]", "data/split=kfold", "data.split.folds=4")
     summary = train(configure(*given, "epochs=1"), tmp_path / "run")
