@@ -32,6 +32,7 @@ from chaos_seg.errors import UserError
 # 12-bit range of CT; int16 holds what is left.
 HU_RANGE = (-2048, 3071)
 RANGES = {"CT": HU_RANGE, "MR": (-(2**15), 2**15 - 1)}  # of what is read: MR has no unit, and is kept as it is
+Span = tuple[int, int]
 MAX_PIXELS = 2048 * 2048  # a CT slice has 512 x 512, seldom 1024 x 1024
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 MAX_BYTES = 16 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
@@ -74,8 +75,7 @@ def read_slice(path: Path, modality: str = "CT") -> tuple[SliceHeader, np.ndarra
 
     Returns:
         The header and int16 HU of shape (rows, columns), clipped to its range. HU = slope * stored + intercept
-        (DICOM PS3.3 C.11.1, Modality LUT), with the rescale of this very file: it differs between patients. MR
-        may have none.
+        (DICOM PS3.3 C.11.1, Modality LUT), with the rescale of this very file, which MR need not have.
 
     Raises:
         UserError: not DICOM, of another modality, a missing attribute, an absurd size, or pixels that can't be decoded.
@@ -94,8 +94,8 @@ def read_slice(path: Path, modality: str = "CT") -> tuple[SliceHeader, np.ndarra
                     f"not_{modality.lower()}",
                 )
             if modality == "MR":
-                dataset.RescaleSlope = dataset.get("RescaleSlope", 1)
-                dataset.RescaleIntercept = dataset.get("RescaleIntercept", 0)
+                slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
+                dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
             frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
             if (frames, samples) != (1, 1):
                 raise UserError(
@@ -173,14 +173,11 @@ def _expect_inflated(path: Path, data: bytes) -> None:
             raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
 
 
-def _hounsfield(
-    dataset: pydicom.Dataset, stored: np.ndarray, limits: tuple[int, int]
-) -> tuple[np.ndarray, tuple[int, int]]:
+def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray, limits: Span) -> tuple[np.ndarray, Span]:
     """HU clipped to `limits` as int16, and the extremes before that."""
     slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     small = stored.dtype.itemsize <= 2 and slope == 1 and intercept.is_integer() and abs(intercept) <= -HU_RANGE[0]
-    small = small and limits == HU_RANGE
-    if not small or "ModalityLUTSequence" in dataset:
+    if not small or limits != HU_RANGE or "ModalityLUTSequence" in dataset:
         hu = np.rint(apply_modality_lut(stored, dataset))
         return np.clip(hu, *limits).astype(np.int16), (int(hu.min()), int(hu.max()))
     # The usual case without floats: clipped first, sums stay within 16 bits, or overflow on the way and come back.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from chaos_seg.data.alignment import Alignment, Misfit, align
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.store import StoredScan
 from chaos_seg.files import read_json, write_json
 
@@ -63,7 +64,7 @@ def _number(kept: float | None) -> float:
 
 
 def _measure(stored: StoredScan) -> Measures:
-    volume = stored.as_ct()
+    volume = as_ct(stored)
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold, bright = [], [], 0, []

@@ -1,8 +1,7 @@
 """A scan as everyone takes it, whatever it came from: its slices in HU, one by one, and where they lie."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ GRID_MM = 0.1  # slices that lie further off the places of a regular grid are on
 MISSING, MAX_GAP = 0.05, 50  # gaps a slice that a grid may have, and steps of one
 TILT_MM = 0.1  # from the straight line of a tilted gantry
 UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
-GREYS = 2**16  # of int16
-SHOWN = (1, 99), (-100, 250)  # percentiles of MR, and the HU that they are taken for
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,31 +55,6 @@ class Scan:
         """The true mask of slice `rank`, uint8 {0, 1} (rows, columns), of a scan that has one."""
         assert self.read_mask is not None
         return self.read_mask(rank)
-
-    @cached_property
-    def _greys(self) -> np.ndarray:
-        """How many pixels have each value of int16, cumulated."""
-        counts = np.zeros(GREYS, np.int64)
-        for rank in range(self.slices):
-            counts += np.bincount(self.hu(rank).ravel().astype(np.int32) + GREYS // 2, minlength=GREYS)
-        return np.cumsum(counts)
-
-    def percentiles(self, of: Sequence[float]) -> np.ndarray:
-        """Of all pixels, int64, for percentages `of`. The first call reads the scan."""
-        return np.searchsorted(self._greys, np.asarray(of) / 100 * self._greys[-1]) - GREYS // 2
-
-    def as_ct(self) -> "Scan":
-        """For pictures, and where masks fit: MR with the percentiles SHOWN as HU; CT is as it is."""
-        if self.modality == "CT":
-            return self
-        low, high = self.percentiles(SHOWN[0])
-        scale = (SHOWN[1][1] - SHOWN[1][0]) / max(high - low, 1)
-
-        def read(rank: int) -> np.ndarray:
-            hu = (self.hu(rank) - float(low)) * scale + SHOWN[1][0]
-            return np.clip(np.rint(hu), -GREYS // 2, GREYS // 2 - 1).astype(np.int16)
-
-        return replace(self, read=read)
 
     @property
     def normal(self) -> np.ndarray:

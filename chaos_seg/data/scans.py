@@ -28,20 +28,8 @@ from chaos_seg.errors import UserError, printable, raise_faults
 log = logging.getLogger(__name__)
 
 OTHER_VOLUMES = (
-    ".hdr",
-    ".img",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".mgz",
-    ".mnc",
-    ".iso",
-    ".7z",
-    ".rar",
-    ".tar",
-    ".gz",
-    ".tgz",
+    *(".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mnc", ".iso", ".7z", ".rar"),
+    *(".tar", ".gz", ".tgz"),
 )
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".part")
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chaos_seg.data.audit import Finding
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.measures import HISTOGRAM_HU, Measures
 from chaos_seg.data.preprocessing import window
 from chaos_seg.data.store import StoredScan
@@ -53,7 +54,7 @@ def _worst(findings: Sequence[Finding]) -> str:
 
 def patient_figure(volume: StoredScan, measures: Measures) -> Figure:
     """Three slices with the mask's outline, HU under and outside the mask, and the liver's area along z."""
-    liver, shown = np.array(volume.meta.liver_pixels if volume.meta.liver_pixels is not None else []), volume.as_ct()
+    liver, shown = np.array(volume.meta.liver_pixels if volume.meta.liver_pixels is not None else []), as_ct(volume)
     extent = np.flatnonzero(liver) if liver.any() else np.arange(volume.slices)
     ranks = [int(extent[round(height * (len(extent) - 1))]) for height in HEIGHTS]
     with mpl.rc_context(STYLE):

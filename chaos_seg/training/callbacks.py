@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.preprocessing import of_scan
 from chaos_seg.reporting.overlays import overlay
 from chaos_seg.training.segmenter import Segmenter
@@ -45,7 +46,7 @@ class ValidationOverlays(L.Callback):
         dataset: Any = trainer.val_dataloaders and trainer.val_dataloaders.dataset
         for volume in dataset.volumes[:4] if writers else []:
             rank = volume.liver_pixels.index(max(volume.liver_pixels))
-            hu, shown, true = volume.hu(rank), volume.as_ct().hu(rank), volume.mask(rank) > 0
+            hu, shown, true = volume.hu(rank), as_ct(volume).hu(rank), volume.mask(rank) > 0
             image = torch.from_numpy(of_scan(pl_module.preprocessing, volume).image(hu))[None, None]
             with torch.no_grad():
                 probability = pl_module(image.to(pl_module.device))[0, 0].float().sigmoid().cpu().numpy()

@@ -15,6 +15,7 @@ from PIL import Image
 from chaos_seg import predict as predict_door
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.audit import audit
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.sources.chaos_mr import chaos_mr
 from chaos_seg.data.sources.phantom import render
 from chaos_seg.data.store import StoredScan, open_patients
@@ -87,7 +88,7 @@ def test_the_audit_of_mr_has_no_rule_of_ct(mr_tree: Path) -> None:
     scans = opened(mr_tree, "T2SPIR")
     _, findings = audit(scans, {"1": "train", "2": "val"})
     assert {finding.code for finding in findings} <= {"same_person", "leak", "liver_cut_off"}
-    assert scans[0].as_ct().hu(5).min() >= -101 and scans[0].as_ct().hu(5).max() > 150
+    assert as_ct(scans[0]).hu(5).min() >= -101 and as_ct(scans[0]).hu(5).max() > 150
 
 
 def test_reversed_masks_of_mr_are_a_warning(mr_tree: Path) -> None:
