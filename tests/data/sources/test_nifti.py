@@ -275,9 +275,9 @@ def test_a_run_from_nifti(configure: Callable[..., TrainConfig], raw: Path, tmp_
 
 def test_the_command_line(raw: Path, finish: Callable[..., tuple[int, str, str]]) -> None:
     patterns = ["data.source.images=imagesTr/*_0000.nii", "data.source.masks=labelsTr/*.nii", "data.store=store"]
-    command = ["audit", "data=nifti", f"data.root={raw}", *patterns]
-    status, out, _ = finish([*command, "data.source.labels=[1,2]"], raw)
-    assert status == 0 and "label 1 2 of 1 2" in out
-    status, _, err = finish([*command, "data.source.labels=[1,7]"], raw)
+    given = ["data=nifti", f"data.root={raw}", *patterns]
+    status, out, _ = finish(["prepare", *given, "data.source.labels=[1,2]"], raw)  # there is nothing to download
+    assert status == 0 and "label 1 2 of 1 2" in out and f"train data=nifti data.root={raw}" in out
+    status, _, err = finish(["audit", *given, "data.source.labels=[1,7]"], raw)
     assert status == 1 and err.strip().splitlines()[-1].startswith("data.source.labels: expected labels of the organ")
     assert "Traceback" not in err
