@@ -1,8 +1,7 @@
 """A scan turned as the network was trained, and its mask turned back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -37,21 +36,33 @@ class Axial:
         """Whether the scan's slices are axial, so that they can be read one by one."""
         return self.axes[0] == 0
 
-    def slices(self, scan: Scan) -> Iterator[np.ndarray]:
-        """HU of each axial slice, as the network wants it."""
+    def scan(self, scan: Scan) -> Scan:
+        """The scan in axial slices as the network wants them, without masks; one that doesn't stream is read whole."""
+        step = (scan.origin_mm[-1] - scan.origin_mm[0]) / max(scan.slices - 1, 1)
+        steps = (step, scan.row_mm, scan.column_mm)
+        z, y, x = self.axes
         if self.streams:
-            yield from (self.plane(scan.hu(rank)) for rank in range(scan.shape[0]))
+            read, origin_mm = (lambda rank: self._plane(scan.hu(rank))), scan.origin_mm
         else:
-            yield from np.flip(
-                np.stack([scan.hu(rank) for rank in range(scan.shape[0])]).transpose(self.axes), self._flipped
-            )
+            volume = np.stack([scan.hu(rank) for rank in range(scan.slices)]).transpose(self.axes)
+            read = np.flip(volume, self._flipped).__getitem__
+            origin_mm = scan.origin_mm[0] + np.outer(np.arange(scan.shape[z]), steps[z])
+        down, right = ((scan.shape[axis] - 1) * steps[axis] for axis in (y, x))
+        return replace(
+            scan,
+            shape=(scan.shape[z], scan.shape[y], scan.shape[x]),
+            origin_mm=origin_mm + down * self.flips[1] + right * self.flips[2],
+            row_mm=steps[y] * (-1) ** self.flips[1],
+            column_mm=steps[x] * (-1) ** self.flips[2],
+            read=read,
+            read_mask=None,
+        )
 
     @property
     def _flipped(self) -> tuple[int, ...]:
         return tuple(axis for axis, flip in enumerate(self.flips) if flip)
 
-    def plane(self, plane: np.ndarray) -> np.ndarray:
-        """A slice of the scan as the network wants it, where it streams."""
+    def _plane(self, plane: np.ndarray) -> np.ndarray:
         turned = plane.T if self.axes[1] == 2 else plane
         return np.ascontiguousarray(np.flip(turned, tuple(axis - 1 for axis in self._flipped)))
 
@@ -69,32 +80,14 @@ def upright(scan: Scan) -> Scan:
     """An evenly spaced scan in the axes of CHAOS, with its masks: axial slices from the head down, rows to the back,
     columns to the left. One whose own slices are not axial is read into memory as a whole.
     """
-    axial, n = Axial.of(scan), scan.shape[0]
-    across = (scan.origin_mm[-1] - scan.origin_mm[0]) / (n - 1) if n > 1 else scan.normal * scan.thickness_mm
-    order = list(axial.axes)
-    steps, sizes = np.stack([across, scan.row_mm, scan.column_mm])[order], np.array(scan.shape)[order]
-    flips = np.array([steps[0, 2] > 0, *axial.flips[1:]])
-    origin = scan.origin_mm[0] + ((sizes - 1) * flips) @ steps
-    steps[flips] *= -1
-    slices = int(sizes[0])
+    axial = Axial.of(scan)
+    turned = axial.scan(scan)
+    order = range(turned.slices)
+    if turned.slices > 1 and turned.origin_mm[-1, 2] > turned.origin_mm[0, 2]:
+        order = order[::-1]
 
-    def turned(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-        own = replace(scan, read=read)
-        volume = cache(lambda: [np.ascontiguousarray(plane) for plane in axial.slices(own)])
+    def from_the_head(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+        return lambda rank: np.ascontiguousarray(read(order[rank]))
 
-        def plane(rank: int) -> np.ndarray:
-            rank = slices - 1 - rank if flips[0] else rank
-            return axial.plane(read(rank)) if axial.streams else volume()[rank]
-
-        return plane
-
-    return replace(
-        scan,
-        shape=(slices, int(sizes[1]), int(sizes[2])),
-        origin_mm=origin + np.arange(slices)[:, None] * steps[0],
-        row_mm=steps[1],
-        column_mm=steps[2],
-        read=turned(scan.read),
-        read_mask=None if scan.read_mask is None else turned(scan.read_mask),
-        thickness_mm=float(np.linalg.norm(steps[0])),
-    )
+    masks = None if scan.read_mask is None else from_the_head(axial.scan(replace(scan, read=scan.read_mask)).read)
+    return replace(turned, origin_mm=turned.origin_mm[order], read=from_the_head(turned.read), read_mask=masks)

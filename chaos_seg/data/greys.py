@@ -26,10 +26,13 @@ def percentiles(scan: Scan, of: Sequence[float]) -> np.ndarray:
 
 
 def as_ct(scan: Scan) -> Scan:
-    """For pictures, and where masks fit: MR with its PERCENTILES as the HU AS_HU; CT is as it is."""
-    if scan.modality == "CT":
-        return scan
-    low, high = percentiles(scan, PERCENTILES).tolist()
+    """For pictures, and where masks fit: MR in_hu(); CT is as it is."""
+    return scan if scan.modality == "CT" else in_hu(scan, PERCENTILES)
+
+
+def in_hu(scan: Scan, between: Sequence[float]) -> Scan:
+    """A scan with two percentiles of its greys as the HU AS_HU."""
+    low, high = percentiles(scan, between).tolist()
     scale = (AS_HU[1] - AS_HU[0]) / max(high - low, 1)
 
     def read(rank: int) -> np.ndarray:

@@ -133,7 +133,7 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     writers, refused = writers_for(scan, recipe.formats)
     if not writers:
         raise UserError("; ".join(f"no {name}: {reason}" for name, reason in refused.items()))
-    prediction = predict_scan(scan, predictor.of(scan), recipe.threshold, **recipe.postprocess)
+    prediction = predict_scan(scan, predictor, recipe.threshold, **recipe.postprocess)
     refused |= _write_masks(writers, prediction, folder)
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)

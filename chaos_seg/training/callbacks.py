@@ -12,7 +12,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from chaos_seg.data.greys import as_ct
-from chaos_seg.data.preprocessing import of_scan
 from chaos_seg.reporting.overlays import overlay
 from chaos_seg.training.segmenter import Segmenter
 
@@ -46,11 +45,13 @@ class ValidationOverlays(L.Callback):
         dataset: Any = trainer.val_dataloaders and trainer.val_dataloaders.dataset
         for volume in dataset.volumes[:4] if writers else []:
             rank = volume.liver_pixels.index(max(volume.liver_pixels))
-            hu, shown, true = volume.hu(rank), as_ct(volume).hu(rank), volume.mask(rank) > 0
-            image = torch.from_numpy(of_scan(pl_module.preprocessing, volume).image(hu))[None, None]
+            hu, true = pl_module.preprocessing.hu(volume, rank), volume.mask(rank) > 0
+            image = torch.from_numpy(pl_module.preprocessing.image(hu).transpose(2, 0, 1))[None]
             with torch.no_grad():
                 probability = pl_module(image.to(pl_module.device))[0, 0].float().sigmoid().cpu().numpy()
-            predicted = pl_module.preprocessing.back(probability, hu.shape) * 255 > pl_module.threshold
+            predicted = pl_module.preprocessing.back(probability, hu) * 255 > pl_module.threshold
             tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
-                writer.add_image(tag, overlay(shown, true, predicted), trainer.current_epoch, dataformats="HWC")
+                writer.add_image(
+                    tag, overlay(as_ct(volume).hu(rank), true, predicted), trainer.current_epoch, dataformats="HWC"
+                )

@@ -3,9 +3,9 @@ import pytest
 from scipy import ndimage
 
 from chaos_seg.api import as_scan
-from chaos_seg.data.preprocessing import Window, of_scan, resize_image, resize_mask, window
+from chaos_seg.data.greys import percentiles as percentiles_of
+from chaos_seg.data.preprocessing import Window, body_square, resize_image, resize_mask, window
 from chaos_seg.data.preprocessing.percentiles import Percentiles
-from chaos_seg.data.preprocessing.percentiles import percentiles as percentiles_of
 from chaos_seg.errors import UserError
 
 
@@ -66,25 +66,57 @@ def test_resizing_to_any_size(size: tuple[int, int]) -> None:
     assert resize_image(mask.astype(np.float32), size).shape == size
 
 
+def body(rows: slice, columns: slice, size: tuple[int, int] = (200, 200)) -> np.ndarray:
+    """HU (rows, columns, 1) of a body on its table in air."""
+    hu = np.full((*size, 1), -1000, np.int16)
+    hu[rows, columns], hu[-10:-6, 20:-20] = 40, 300
+    return hu
+
+
+def test_the_crop_is_a_square_about_the_body_without_the_table() -> None:
+    hu = body(slice(60, 120), slice(40, 140))
+    rows, columns = body_square(hu[..., 0])
+    assert rows.stop - rows.start == columns.stop - columns.start == 110
+    assert (rows.start + rows.stop) / 2 == 90 and (columns.start + columns.stop) / 2 == 90
+    corner = body_square(body(slice(0, 60), slice(0, 80))[..., 0])
+    assert corner == (slice(0, 88), slice(0, 88))
+    for whole in (body(slice(0, 190), slice(0, 195)), np.full((200, 200, 1), -1000, np.int16)):
+        assert body_square(whole[..., 0]) == (slice(None), slice(None))
+
+
+def test_what_is_cropped_goes_back_to_its_place() -> None:
+    hu, mask = body(slice(60, 120), slice(40, 140)), np.zeros((200, 200), np.uint8)
+    mask[70:110, 50:90] = 1
+    cropped = Window(110, 40, 400, crop=True)
+    assert cropped.image(hu).shape == (110, 110, 1) and cropped.image(hu)[30:80, 10:100].min() == 0
+    small = cropped.mask(mask, hu)
+    assert small.sum() == mask.sum()  # pixels are as large as before
+    assert (cropped.back(small.astype(np.float32), hu) == mask).all()
+    whole, square = (Window(55, 40, 400, crop=crop).mask(mask, hu).sum() for crop in (False, True))
+    assert whole / square == pytest.approx((110 / 200) ** 2, abs=0.02)
+
+
+def test_each_channel_is_windowed_and_resized_like_the_slice_alone() -> None:
+    hu = np.random.default_rng(0).integers(-500, 500, (40, 60, 3)).astype(np.int16)
+    image = Window(16, 0, 800, neighbours=1).image(hu)
+    alone = np.concatenate([Window(16, 0, 800).image(hu[..., c, None]) for c in range(3)], axis=-1)
+    assert image.shape == (16, 16, 3) and (image == alone).all()
+
+
 def test_percentiles_are_those_of_the_whole_scan() -> None:
     volume = np.arange(2 * 10 * 10, dtype=np.int16).reshape(2, 10, 10) * 20  # 0 to 3980, a step each pixel
-    scan, percentiles = as_scan(volume), Percentiles(10, 10, 90)
-    seen = [of_scan(percentiles, scan).image(scan.hu(rank)) for rank in range(2)]
+    scan, percentiles = as_scan(volume), Percentiles(10, low=10, high=90)
+    seen = [percentiles.image(percentiles.hu(scan, rank))[..., 0] for rank in range(2)]
     low, high = percentiles_of(scan, (10, 90))
     assert (low, high) == (19 * 20, 179 * 20)
     expected = np.clip((volume - float(low)) / (high - low) * 2 - 1, -1, 1)
-    assert np.stack(seen) == pytest.approx(expected, abs=1e-6)
+    assert np.stack(seen) == pytest.approx(expected, abs=0.6 / 175)  # rounded
     brighter = as_scan(volume * 3 + 7)  # no unit: the same input
-    assert of_scan(percentiles, brighter).image(brighter.hu(1)) == pytest.approx(seen[1], abs=1e-6)
+    assert percentiles.image(percentiles.hu(brighter, 1))[..., 0] == pytest.approx(seen[1])
 
 
 def test_percentiles_of_a_scan_of_one_grey_and_wrong_ones() -> None:
-    flat = as_scan(np.full((1, 4, 4), 7))
-    assert (of_scan(Percentiles(4), flat).image(flat.hu(0)) == 0).all()
+    flat, percentiles = as_scan(np.full((1, 4, 4), 7)), Percentiles(4)
+    assert (percentiles.image(percentiles.hu(flat, 0)) == -1).all()
     with pytest.raises(UserError, match=r"low=9 and high=2: expected percentages, the first below the second"):
-        Percentiles(4, 9, 2)
-
-
-def test_a_preprocessing_that_takes_slices_alone_is_that_of_each_scan() -> None:
-    window = Window(4, 0, 2800)
-    assert of_scan(window, as_scan(np.zeros((1, 4, 4)))) is window
+        Percentiles(4, low=9, high=2)
