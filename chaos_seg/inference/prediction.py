@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chaos_seg.data.appearance import EVERY, Fingerprint, FingerprintCounts
+from chaos_seg.data.appearance import EVERY, Appearance, AppearanceCounts
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
@@ -24,7 +24,7 @@ class Prediction:
 
     mask: PackedMask
     disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
-    fingerprint: Fingerprint
+    appearance: Appearance
     seconds: dict[str, float]
 
 
@@ -32,7 +32,7 @@ def predict_scan(
     scan: Scan, predictor: Predictor, threshold: float, largest_component: bool, fill_holes: bool
 ) -> Prediction:
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
-    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
+    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
 
     def planes() -> Iterator[np.ndarray]:
         for passes in predictor.passes(_watched(axial.scan(scan), seconds, counts)):
@@ -52,7 +52,7 @@ def predict_scan(
         mask = PackedMask(masks.fill_holes(mask))
     of_slices = np.array(disagreements) if disagreements and axial.streams else None
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, of_slices, counts.fingerprint(spacing_mm), seconds)
+    return Prediction(mask, of_slices, counts.appearance(spacing_mm), seconds)
 
 
 def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
@@ -65,7 +65,7 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[Slice
     return looked.findings, looked.slices, pictures.of(looked.slices)
 
 
-def _watched(scan: Scan, seconds: dict[str, float], counts: FingerprintCounts) -> Scan:
+def _watched(scan: Scan, seconds: dict[str, float], counts: AppearanceCounts) -> Scan:
     """The scan, whose reading is timed and whose slices are counted when they are read first."""
     counted = set()
 

@@ -92,7 +92,7 @@ def expect_size(image: torch.Tensor, inputs: int, divisor: int) -> None:
     """Raises UserError for an image that a network of so many input channels and such a divisor can't take."""
     if image.ndim != 4 or image.shape[1] != inputs or image.shape[2] % divisor or image.shape[3] % divisor:
         raise UserError(
-            f"This network expects (N, {inputs}, H, W) with H and W divisible by {divisor}, found "
+            f"network: expected images (N, {inputs}, H, W) with H and W divisible by {divisor}, found "
             f"{tuple(image.shape)}; choose another image_size or network.depth."
         )
 

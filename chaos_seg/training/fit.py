@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from chaos_seg.data.appearance import Fingerprint, TrainingRange
+from chaos_seg.data.appearance import Appearance, TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 def training_range(volumes: Sequence[Scan]) -> dict[str, Any]:
     """What the training scans look like, for a model to say how another scan differs; plain values."""
-    seen = [Fingerprint.sampled(volume) for volume in volumes]
+    appearances = [Appearance.sampled(volume) for volume in volumes]
     modality = "CT" if all(volume.modality == "CT" for volume in volumes) else "MR"
-    return asdict(TrainingRange.of(seen, modality))
+    return asdict(TrainingRange.of(appearances, modality))
 
 
 def resumable(ckpt_path: str, run: RunFolder, segmenter: Segmenter, epochs: int) -> str | None:

@@ -12,7 +12,6 @@ import pydicom
 import pytest
 import torch
 
-from chaos_seg import export as command
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
@@ -188,20 +187,3 @@ def test_what_a_user_can_mend(checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(UserError, match=r"expected the packages onnx and onnxruntime.*pip install -e '.\[onnx\]'"):
         export(checkpoint, output)
     assert not output.exists() and not list(tmp_path.rglob(".*"))
-
-
-def test_the_command(
-    onnx: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    def call(*given: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, given)])
-        command.main()
-
-    call(checkpoint)
-    assert capsys.readouterr().out == f"Model: {checkpoint.with_suffix('.onnx')}\n"
-    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.ckpt", "best.onnx"]
-    call(checkpoint, "--output", tmp_path / "elsewhere" / "liver.onnx")
-    assert (tmp_path / "elsewhere" / "liver.onnx").read_bytes() == checkpoint.with_suffix(".onnx").read_bytes()
-    for place in (".", tmp_path / "none.ckpt"):
-        with pytest.raises(SystemExit, match="expected a checkpoint, found no such file"):
-            call(place)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chaos_seg.data.appearance import EVERY, Appearance
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.inference.alarms_page import SHOWN
@@ -60,6 +61,9 @@ def test_no_slice_is_read_more_than_twice(
     scan = counted(find_scans(tmp_path).scans[0].open(), reads)
     model: Any = Given(mask, *[np.roll(mask, k, axis=2) for k in range(1, passes)])
     prediction = predict_scan(scan, model, 127, *post)
+    spacing_mm = (5.0, 4.0, 4.0)
+    assert prediction.appearance == Appearance.of((scan.hu(rank) for rank in range(0, SLICES, EVERY)), spacing_mm)
+    reads.subtract(range(0, SLICES, EVERY))
     assert reads == Counter(range(SLICES)) and (prediction.disagreement is None) == (passes == 1)
     findings, slices, pictures = alarms_of(scan, prediction)
     reasons = " ".join(reason for alarm in slices for reason in alarm.reasons)
