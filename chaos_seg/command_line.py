@@ -38,7 +38,10 @@ PATHS = frozenset(
         *("data.root", "data.store", "hydra.run.dir", "hydra.sweep.dir"),
     }
 )
-NAMES = frozenset({"name", "series", "hydra.sweep.subdir", *(f"stated.{field.name}" for field in fields(Stated))})
+_SOURCE = ("data.source.images", "data.source.masks")
+NAMES = frozenset(
+    {"name", "series", "hydra.sweep.subdir", *_SOURCE, *(f"stated.{field.name}" for field in fields(Stated))}
+)
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
 

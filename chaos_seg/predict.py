@@ -21,7 +21,7 @@ from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
-from chaos_seg.inference.choices import chosen_device, common_threshold
+from chaos_seg.inference.choices import chosen_device, common_modality, common_threshold
 from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
 from chaos_seg.inference.predictor import Predictor
@@ -57,7 +57,7 @@ def main(cfg: DictConfig) -> None:
     with held(output):
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
-            search = find_scans(source, unpacked)
+            search = find_scans(source, unpacked, modality=common_modality(models))
             for reason in search.reasons():
                 log.warning("%s", reason)
             outcomes = predict(choose(search.scans, config.names()), predictor, recipe, output)

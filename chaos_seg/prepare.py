@@ -24,24 +24,27 @@ log = logging.getLogger(__name__)
 
 
 def prepare(config: PrepareConfig, folder: Path) -> int:
-    """Bring the data below data.root, then decode and audit it; the audit goes to `folder`.
+    """Bring the challenge's CT below data.root, then decode and audit it; the audit goes to `folder`. Other sources are
+    there already.
 
     Returns:
         How many errors the audit found.
     """
     data = config.data
-    if not data.synthetic:
-        if data.root is None:
+    name, root = data.source["name"], data.root
+    if name == "chaos":
+        if root is None:
             raise UserError(
                 "No data root: set data.root=FOLDER or the environment variable CHAOS_ROOT to the folder that the data "
                 "shall go to, or try the built-in phantom with data=phantom."
             )
-        bring(Path(data.root), config.zips(), config.downloads, config.overwrite)
+        bring(Path(root), config.zips(), config.downloads, config.overwrite)
     source = data.open()
     errors = audit_source(source, Path(data.store), lambda: data.divided(source), folder)
     if not errors:
-        place = "data=phantom" if data.synthetic else f"data.root={data.root}"
-        log.info("Ready: python -m chaos_seg.train %s", shlex.quote(place))
+        said = {f"data={name}": name != "chaos", f"data.root={root}": root is not None}
+        settings = [setting for setting, told in said.items() if told]
+        log.info("Ready: python -m chaos_seg.train %s", shlex.join(settings))
     return errors
 
 

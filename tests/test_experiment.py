@@ -164,6 +164,7 @@ def test_settings_reach_the_data_and_the_network(
     assert module.training_range == {
         "spacing_mm": (list(volumes[0].mean_spacing_mm),) * 2,
         "body_hu": (np.min(body, axis=0).tolist(), np.max(body, axis=0).tolist()),
+        "modality": "CT",
     }
 
 

@@ -152,6 +152,7 @@ class ArraySlice:
 class ArrayPatient:
     place: Path
     labelled = True
+    variant = ""
 
     @property
     def patient(self) -> str:

@@ -82,21 +82,24 @@ class TrainingRange:
 
     spacing_mm: tuple[Sequence[float], Sequence[float]]  # low and high (z, y, x)
     body_hu: tuple[Sequence[float], Sequence[float]]  # low and high of BODY_PERCENTILES
+    modality: str = "CT"  # MR has no unit: its greys tell nothing
 
     @classmethod
-    def of(cls, scans: Sequence[Appearance]) -> "TrainingRange":
+    def of(cls, scans: Sequence[Appearance], modality: str = "CT") -> "TrainingRange":
         """Raises ValueError without scans."""
         spacing, body = np.array([scan.spacing_mm for scan in scans]), np.array([scan.body_hu for scan in scans])
         return cls(
             (spacing.min(axis=0).tolist(), spacing.max(axis=0).tolist()),
             (body.min(axis=0).tolist(), body.max(axis=0).tolist()),
+            modality,
         )
 
 
 def unlike_training(scan: Appearance, training: TrainingRange | None) -> list[str]:
     """How a scan differs from what the model was trained on, a sentence each; `training` None is unknown, and said."""
     sentences = []
-    if scan.cold_share < MIN_COLD_SHARE:
+    in_hu = training is None or training.modality == "CT"
+    if scan.cold_share < MIN_COLD_SHARE and in_hu:
         sentences.append(f"{100 * scan.cold_share:.1f} % of pixels are air or fat: no CT in HU, or a lost rescale")
     if training is None:
         return [*sentences, "unknown whether it is like the training data: the checkpoint does not say"]
@@ -104,7 +107,7 @@ def unlike_training(scan: Appearance, training: TrainingRange | None) -> list[st
         if np.isfinite(value) and not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
             sentences.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
     for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
-        if not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:
+        if in_hu and not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:
             sentences.append(
                 f"{percent} % of the body lies below {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
             )

@@ -1,5 +1,6 @@
 """A scan turned as the network was trained, and its mask turned back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,3 +74,20 @@ class Axial:
     def back(self, mask: np.ndarray) -> np.ndarray:
         """A volume of axial slices in the scan's own axes again."""
         return np.flip(mask, self._flipped).transpose(np.argsort(self.axes))
+
+
+def upright(scan: Scan) -> Scan:
+    """An evenly spaced scan in the axes of CHAOS, with its masks: axial slices from the head down, rows to the back,
+    columns to the left. One whose own slices are not axial is read into memory as a whole.
+    """
+    axial = Axial.of(scan)
+    turned = axial.scan(scan)
+    order = range(turned.slices)
+    if turned.slices > 1 and turned.origin_mm[-1, 2] > turned.origin_mm[0, 2]:
+        order = order[::-1]
+
+    def from_the_head(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+        return lambda rank: np.ascontiguousarray(read(order[rank]))
+
+    masks = None if scan.read_mask is None else from_the_head(axial.scan(replace(scan, read=scan.read_mask)).read)
+    return replace(turned, origin_mm=turned.origin_mm[order], read=from_the_head(turned.read), read_mask=masks)

@@ -33,7 +33,8 @@ def _is_copy(item: Slice, other: Slice) -> bool:
     if not item.instance:
         return False
     try:
-        return np.array_equal(read_slice(item.path)[1], read_slice(other.path)[1])
+        a, b = (read_slice(one.path, one.modality)[1] for one in (item, other))
+        return np.array_equal(a, b)
     except (UserError, OSError):
         return False
 

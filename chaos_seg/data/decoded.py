@@ -36,6 +36,7 @@ class Meta:
     synthetic: bool
     liver_pixels: list[int] | None  # per slice; None without masks
     mask_encodings: list[str] | None  # the distinct ones, such as "1-bit 0/1"
+    modality: str = "CT"
 
 
 def decode_volume(slices: Sequence[SliceFiles], place: Path) -> tuple[str, list[UserError]]:
@@ -114,6 +115,7 @@ class _Volume:
             synthetic=any(header.synthetic for header in self.headers),
             liver_pixels=self.liver_pixels if labelled else None,
             mask_encodings=sorted(self.encodings - {""}) if labelled else None,
+            modality=first.modality,
         )
 
 

@@ -31,6 +31,8 @@ from chaos_seg.errors import UserError
 # CHAOS has pixels of up to 49,944 HU in the corners of some patients and -2048 as padding. 3071 HU is the end of the
 # 12-bit range of CT; int16 holds what is left.
 HU_RANGE = (-2048, 3071)
+RANGES = {"CT": HU_RANGE, "MR": (-(2**15), 2**15 - 1)}  # of what is read: MR has no unit, and is kept as it is
+Span = tuple[int, int]
 MAX_PIXELS = 2048 * 2048  # a CT slice has 512 x 512, seldom 1024 x 1024
 DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 MAX_BYTES = 16 * 1024 * 1024  # of a file; an uncompressed slice of MAX_PIXELS has half of that
@@ -65,17 +67,18 @@ class SliceHeader:
     transfer_syntax: str = ""
     identifying: tuple[str, ...] = ()  # places of what could identify a person
     synthetic: bool = False  # SyntheticData (0008,001C)
+    modality: str = "CT"
 
 
-def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
-    """Decode the DICOM file `path` into its header and HU.
+def read_slice(path: Path, modality: str = "CT") -> tuple[SliceHeader, np.ndarray]:
+    """Decode the DICOM file `path` of a modality (RANGES) into its header and HU, or the grey values of MR.
 
     Returns:
-        The header and int16 HU of shape (rows, columns), clipped to HU_RANGE. HU = slope * stored + intercept
-        (DICOM PS3.3 C.11.1, Modality LUT), with the rescale of this very file: it differs between patients.
+        The header and int16 HU of shape (rows, columns), clipped to its range. HU = slope * stored + intercept
+        (DICOM PS3.3 C.11.1, Modality LUT), with the rescale of this very file, which MR need not have.
 
     Raises:
-        UserError: not DICOM, not CT, a missing attribute, an absurd size, or pixels that can't be decoded.
+        UserError: not DICOM, of another modality, a missing attribute, an absurd size, or pixels that can't be decoded.
     """
     _expect_ordinary_file(path)
     try:
@@ -84,12 +87,15 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
             data = path.read_bytes()
             _expect_inflated(path, data)
             dataset = _dataset(io.BytesIO(data), stop_at_pixels=False)
-            modality = dataset.get("Modality")
-            if modality != "CT":
+            found = dataset.get("Modality")
+            if found != modality:
                 raise UserError(
-                    f"{path}: expected Modality CT, found {modality!s:.40}; remove this series from the folder.",
-                    "not_ct",
+                    f"{path}: expected Modality {modality}, found {found!s:.40}; remove this series from the folder.",
+                    f"not_{modality.lower()}",
                 )
+            if modality == "MR":
+                slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
+                dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
             frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.SamplesPerPixel)
             if (frames, samples) != (1, 1):
                 raise UserError(
@@ -101,7 +107,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, np.ndarray]:
             stored = pixels(dataset)
             if stored.ndim != 2:  # there may be more frames than NumberOfFrames says
                 raise UserError(f"{path}: expected one grey slice, found {len(stored)} frames; remove it.")
-            hu, extremes = _hounsfield(dataset, stored)
+            hu, extremes = _hounsfield(dataset, stored, RANGES[modality])
             return _header(dataset, extremes, hashlib.sha256(data).hexdigest()), hu
     except UserError:
         raise
@@ -167,13 +173,13 @@ def _expect_inflated(path: Path, data: bytes) -> None:
             raise UserError(f"{path}: expected a slice that is not deflated as a whole; save it uncompressed.")
 
 
-def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """HU clipped to HU_RANGE as int16, and the extremes before that."""
+def _hounsfield(dataset: pydicom.Dataset, stored: np.ndarray, limits: Span) -> tuple[np.ndarray, Span]:
+    """HU clipped to `limits` as int16, and the extremes before that."""
     slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     small = stored.dtype.itemsize <= 2 and slope == 1 and intercept.is_integer() and abs(intercept) <= -HU_RANGE[0]
-    if not small or "ModalityLUTSequence" in dataset:
+    if not small or limits != HU_RANGE or "ModalityLUTSequence" in dataset:
         hu = np.rint(apply_modality_lut(stored, dataset))
-        return np.clip(hu, *HU_RANGE).astype(np.int16), (int(hu.min()), int(hu.max()))
+        return np.clip(hu, *limits).astype(np.int16), (int(hu.min()), int(hu.max()))
     # The usual case without floats: clipped first, sums stay within 16 bits, or overflow on the way and come back.
     shift, possible = int(intercept), np.iinfo(stored.dtype)
     extremes = int(stored.min()), int(stored.max())
@@ -210,6 +216,7 @@ def _header(dataset: pydicom.Dataset, extremes: tuple[int, int], content: str) -
         content=content,
         identifying=identifying(dataset),
         synthetic=dataset.get("SyntheticData") == "YES",
+        modality=str(dataset.Modality),
     )
 
 
@@ -229,8 +236,8 @@ def slice_normal(orientation: tuple[float, ...]) -> np.ndarray:
     return np.cross(orientation[:3], orientation[3:])
 
 
-def read_mask(path: Path) -> tuple[str, np.ndarray]:
-    """Decode the PNG mask `path`; any nonzero value is liver.
+def read_mask(path: Path, grey: tuple[int, int] | None = None) -> tuple[str, np.ndarray]:
+    """Decode the PNG mask `path`; any nonzero value is liver, or those from `grey[0]` to `grey[1]`.
 
     CHAOS has 1-bit PNG; copies of it with 0/1, 0/63, 0/255, 16 bits, a palette or colours mean the same.
 
@@ -258,6 +265,9 @@ def read_mask(path: Path) -> tuple[str, np.ndarray]:
         raise UserError(f"{path}: expected a PNG mask, found none that can be read ({error}); copy it again.") from None
     if values.ndim == 3:
         values = values.max(axis=-1)
+    if grey is not None:
+        organ = (values >= grey[0]) & (values <= grey[1])
+        return f"{mode} {grey[0]} to {grey[1]}" if organ.any() else "", organ.astype(np.uint8)
     if values.dtype == bool:
         return "1-bit 0/1" if values.any() else "", values.astype(np.uint8)
     liver = values != 0

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from chaos_seg.data.alignment import Alignment, Misfit, align
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.store import StoredScan
 from chaos_seg.files import read_json, write_json
 
@@ -62,12 +63,13 @@ def _number(kept: float | None) -> float:
     return float("nan") if kept is None else kept  # JSON has no NaN
 
 
-def _measure(volume: StoredScan) -> Measures:
+def _measure(stored: StoredScan) -> Measures:
+    volume = as_ct(stored)
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold, bright = [], [], 0, []
     sides: list[tuple[float, float]] = []
-    masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.meta.liver_pixels is not None else []
+    masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.liver_pixels is not None else []
     for rank in range(volume.slices):
         hu = volume.hu(rank)
         pixels.append("" if hu.min() == hu.max() else hashlib.sha256(hu.data).hexdigest()[:32])

@@ -3,15 +3,17 @@
 import gzip
 import logging
 import math
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chaos_seg.data.dicom import HU_RANGE, MAX_PIXELS
+from chaos_seg.data.dicom import HU_RANGE, MAX_PIXELS, RANGES
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 
@@ -49,19 +51,35 @@ def is_label_map(path: Path) -> bool:
                     values |= set(np.unique(np.frombuffer(chunk[:whole], data_type))[: LABELS + 1].tolist())
                     may_be = len(values) <= LABELS and min(values, default=0) >= 0
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: expected a NIfTI volume, found a damaged one ({error!s:.200}); copy it again."
-        ) from None
+        raise _damaged(path, error) from None
     if size < (needed := math.prod(image.shape) * data_type.itemsize):
         raise UserError(f"{path}: expected {needed} bytes of voxels, found {size}; the file is cut off: copy it again.")
     return may_be
 
 
-def nifti_scan(name: str, path: Path) -> Scan:
-    """A NIfTI volume of HU as a scan, its slices the planes along its third axis.
+def nifti_scan(name: str, path: Path, modality: str = "CT") -> Scan:
+    """A NIfTI volume of HU, or of MR, as a scan, its slices the planes along its third axis.
 
     Raises:
         UserError: no volume of numbers with three axes that lies somewhere.
+    """
+    volume = nifti_volume(name, path)
+    return replace(volume, read=lambda rank: as_hu(volume.read(rank), modality), modality=modality)
+
+
+def as_hu(plane: np.ndarray, modality: str = "CT") -> np.ndarray:
+    """Numbers of any kind rounded and clipped to int16 HU; what is no number is outside of the scanner's circle."""
+    outside = HU_RANGE[0] if modality == "CT" else 0
+    return np.clip(np.rint(np.nan_to_num(plane, nan=outside)), *RANGES[modality]).astype(np.int16)
+
+
+def nifti_volume(name: str, path: Path) -> Scan:
+    """As nifti_scan(), of numbers as they stand in the file: float32, of HU or labels.
+
+    A .nii.gz is unpacked into a nameless temporary file, so that slices are read in any order.
+
+    Raises:
+        UserError: as nifti_scan(), and a damaged .nii.gz.
     """
     with _mended() as mended:
         image = _opened(path)
@@ -81,18 +99,18 @@ def nifti_scan(name: str, path: Path) -> Scan:
             f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
             "save one volume of HU."
         )
+    voxels = _unpacked(path, image) if path.name.lower().endswith(".gz") else image.dataobj
     # nibabel's axes are (column, row, slice) of a scanner's file; which is which in the patient, Axial tells.
     ranks = np.arange(shape[2])[:, None]
 
     def read(rank: int) -> np.ndarray:
         try:
-            plane = np.asarray(image.dataobj[(slice(None), slice(None), rank, *[0] * (image.ndim - 3))], np.float32).T
+            return np.asarray(voxels[(slice(None), slice(None), rank, *[0] * (image.ndim - 3))], np.float32).T
         except Exception as error:  # damaged bytes raise anything in nibabel
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"{path}: slice {rank + 1} of {shape[2]} can't be read ({reason:.200}); copy it again."
             ) from None
-        return np.clip(np.rint(np.nan_to_num(plane, nan=HU_RANGE[0])), *HU_RANGE).astype(np.int16)
 
     unit_notes = [] if TO_MM.get(unit) == 1.0 else [f"its unit is {unit}: taken as such"]
     return Scan(
@@ -107,6 +125,26 @@ def nifti_scan(name: str, path: Path) -> Scan:
         thickness_mm=float(np.linalg.norm(steps[:, 2])),
         nifti_header=header,
     )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: expected a NIfTI volume, found a damaged one ({error!s:.200}); copy it again.")
+
+
+def _unpacked(path: Path, image: Any) -> Any:
+    """The voxels of a .nii.gz, as nibabel reads them of a .nii. Its checksum is looked at."""
+    from nibabel.arrayproxy import ArrayProxy
+
+    stored, data_type = image.dataobj, image.get_data_dtype()
+    needed = stored.offset + math.prod(image.shape) * data_type.itemsize
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the voxels
+    try:
+        with gzip.open(path) as packed:
+            while chunk := packed.read(CHUNK):
+                file.write(chunk[: max(0, needed - file.tell())])
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from None
+    return ArrayProxy(file, (image.shape, data_type, stored.offset, stored.slope, stored.inter))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A CT scan as everyone takes it, whatever it came from: its slices in HU, one by one, and where they lie."""
+"""A scan as everyone takes it, whatever it came from: its slices in HU, one by one, and where they lie."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ UNEVEN = 0.02  # of the step between slices: more is a gap to warn of
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """A CT volume whose slices are read one by one; millimetres in DICOM patient coordinates (LPS).
+    """A volume of CT, or MR, whose slices are read one by one; millimetres in DICOM patient coordinates (LPS).
 
     `origin_mm` (slices, 3) is the centre of each slice's first pixel; `row_mm` and `column_mm` (3,) are the steps to
     the next row and to the next column. A scan that is trained on or scored has masks too, and then `name` is its
@@ -37,6 +37,7 @@ class Scan:
     read_mask: Callable[[int], np.ndarray] | None = None
     liver_pixels: tuple[int, ...] | None = None  # of each slice's mask; None without masks
     content: str = ""  # a hash of all slices and masks, where it is known
+    modality: str = "CT"  # or MR, whose slices are grey values without a unit where "HU" stands
 
     @property
     def is_dicom(self) -> bool:

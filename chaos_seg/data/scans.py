@@ -28,20 +28,8 @@ from chaos_seg.errors import UserError, printable, raise_faults
 log = logging.getLogger(__name__)
 
 OTHER_VOLUMES = (
-    ".hdr",
-    ".img",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".mgz",
-    ".mnc",
-    ".iso",
-    ".7z",
-    ".rar",
-    ".tar",
-    ".gz",
-    ".tgz",
+    *(".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mnc", ".iso", ".7z", ".rar"),
+    *(".tar", ".gz", ".tgz"),
 )
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".part")
 
@@ -55,10 +43,14 @@ class FoundScan:
 
     name: str
     patient: str
-    identity: str
+    identify: Callable[[], str]
     files: tuple[Path, ...]
     about: str  # to choose by
     read: Callable[[str], Scan]  # takes the name
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.identify()
 
     def open(self) -> Scan:
         """Raises UserError: what was found makes no volume."""
@@ -83,7 +75,7 @@ class Search:
         ]
 
 
-def find_scans(place: Path, unpacked: Path | None = None) -> Search:
+def find_scans(place: Path, unpacked: Path | None = None, setting: str = "input", modality: str = "CT") -> Search:
     """The scans in a file or folder, which are read and never written to.
 
     A CHAOS tree gives its patients, slices in file-name order; another folder every CT series at any depth, slices
@@ -92,15 +84,17 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
     Args:
         place: a folder, a NIfTI file, a zip or one DICOM file.
         unpacked: a folder where zips are unpacked; without it they are left out.
+        setting: that names the place, for what is wrong with it.
+        modality: of the DICOM, CT or MR; a CHAOS tree of MR is searched as any folder. A NIfTI does not tell its own.
 
     Raises:
         UserError: nothing there, or no scan in it.
     """
     if not place.exists():
-        raise UserError(f"input={place}: expected a folder or a file, found none; name the folder of a scan.")
+        raise UserError(f"{setting}={place}: expected a folder or a file, found none; name the folder of a scan.")
     place = place.resolve()
     left_out: list[LeftOut] = []
-    scans, zips = _scans_below(place, place, left_out)
+    scans, zips = _scans_below(place, place, left_out, modality)
     for path in zips:
         if unpacked is None:
             left_out.append(LeftOut(path, "a zip: unpack it", lost=True))
@@ -109,7 +103,7 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
             name = name_below(path, place).removesuffix(".zip")
             root = unpacked / folder_name(name, [p.name for p in unpacked.glob("*")])
             unzip(path, root)
-            more, nested = _scans_below(root, unpacked, left_out)
+            more, nested = _scans_below(root, unpacked, left_out, modality)
         except UserError as error:
             left_out.append(LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True))
             continue
@@ -118,8 +112,11 @@ def find_scans(place: Path, unpacked: Path | None = None) -> Search:
     names = folder_names([scan.name for scan in scans])
     search = Search([replace(scan, name=name) for scan, name in zip(scans, names, strict=True)], left_out)
     if not scans:
-        expected = f"input={place}: expected a CT series or a NIfTI file, found none; name another folder, file or zip"
-        raise UserError(expected + (":" if left_out else "."), faults=search.reasons())
+        raise UserError(
+            f"{setting}={place}: expected a {modality} series or a NIfTI file, found none; name another folder, file "
+            "or zip.",
+            faults=search.reasons(),
+        )
     return search
 
 
@@ -143,9 +140,9 @@ def choose(scans: Sequence[FoundScan], names: Sequence[str] | None) -> list[Foun
     return list(scans)
 
 
-def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list[FoundScan], list[Path]]:
+def _scans_below(root: Path, place: Path, left_out: list[LeftOut], modality: str) -> tuple[list[FoundScan], list[Path]]:
     """The scans and the zips below `root`; scans are named by where they lie below `place`."""
-    if any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
+    if modality == "CT" and any((root / subset / "CT").is_dir() for subset in ("Train_Sets", "Test_Sets")):
         scans = [_chaos_patient(folder) for folder in find_patients(root).values()]
         taken = {path for scan in scans for path in scan.files}
         left_out += [_beside_chaos(path) for path in _files(root, left_out) if path not in taken]
@@ -157,8 +154,8 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut]) -> tuple[list
         if path.name.startswith("."):
             left_out.append(LeftOut(path, "a hidden file"))
         elif is_nifti(path):
-            scans += _nifti(path, place, left_out)
-        elif isinstance(item := read_place(path), Slice):
+            scans += _nifti(path, place, left_out, modality)
+        elif isinstance(item := read_place(path, modality), Slice):
             slices.append(item)
         elif item is not None:
             left_out.append(item)
@@ -224,24 +221,29 @@ def _chaos_patient(folder: PatientFolder) -> FoundScan:
     """A patient of a CHAOS tree, exactly the slices and the order that training reads."""
     pairs, faults = pair_slices(replace(folder, mask_dir=None))
     files = tuple(pair.path for pair in pairs)
+    read = functools.partial(_read_chaos, place=folder.dicom_dir, files=files, faults=faults)
+    identify = functools.partial(_named_content, files)
+    return FoundScan(folder.patient, folder.patient, identify, files, f"{len(files)} slices", read)
 
-    def read(name: str) -> Scan:
-        raise_faults(faults, folder.dicom_dir)
-        slices = []
-        for path in files:
-            item = read_place(path)
-            if not isinstance(item, Slice):
-                raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
-            slices.append(item)
-        if len(series := series_uids(slices)) > 1:
-            raise UserError(
-                f"{folder.dicom_dir}: expected one series of one patient, found {len(series)} by PatientID, "
-                "StudyInstanceUID or SeriesInstanceUID; give each a folder of its own."
-            )
-        return scan_of(name, slices, by_name=True)
 
-    identity = _hash([(path.name, content_hash(path)) for path in files])
-    return FoundScan(folder.patient, folder.patient, identity, files, f"{len(files)} slices", read)
+def _read_chaos(name: str, place: Path, files: Sequence[Path], faults: Sequence[UserError]) -> Scan:
+    raise_faults(faults, place)
+    slices = []
+    for path in files:
+        item = read_place(path)
+        if not isinstance(item, Slice):
+            raise UserError(f"{path}: expected a CT slice, found {item.reason if item else 'no DICOM file'}.")
+        slices.append(item)
+    if len(series := series_uids(slices)) > 1:
+        raise UserError(
+            f"{place}: expected one series of one patient, found {len(series)} by PatientID, "
+            "StudyInstanceUID or SeriesInstanceUID; give each a folder of its own."
+        )
+    return scan_of(name, slices, by_name=True)
+
+
+def _named_content(files: Sequence[Path]) -> str:
+    return _hash([(path.name, content_hash(path)) for path in files])
 
 
 def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -> list[FoundScan]:
@@ -258,12 +260,16 @@ def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -
         notes = list(volume.notes)
         if beside:
             notes.append(f"{len(beside)} files beside its slices can't be read, {beside[0]} first")
-        # Of the content, since pixels and headers may be mended in place.
-        identity = _hash(sorted(content_hash(item.path) for item in volume.slices))
         files = tuple(item.path for item in volume.slices)
+        identify = functools.partial(_content, files)
         read = functools.partial(_read_series, volume=volume, notes=notes)
-        scans.append(FoundScan(name, volume.patient, identity, files, volume.description, read))
+        scans.append(FoundScan(name, volume.patient, identify, files, volume.description, read))
     return scans
+
+
+def _content(files: Sequence[Path]) -> str:
+    """Not of names and times, since pixels and headers may be mended in place."""
+    return _hash(sorted(content_hash(path) for path in files))
 
 
 def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
@@ -272,7 +278,7 @@ def _read_series(name: str, volume: Series, notes: Sequence[str]) -> Scan:
     return scan_of(name, volume.slices, notes=notes)
 
 
-def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
+def _nifti(path: Path, place: Path, left_out: list[LeftOut], modality: str) -> list[FoundScan]:
     name = name_below(path, place)
     name = name[: name.lower().rindex(".nii")]
     try:
@@ -285,8 +291,9 @@ def _nifti(path: Path, place: Path, left_out: list[LeftOut]) -> list[FoundScan]:
         def refused(_: str) -> Scan:
             raise UserError(reason)
 
-        return [FoundScan(name, name, "", (path,), "a NIfTI that can't be read", refused)]
-    return [FoundScan(name, name, content_hash(path), (path,), "a NIfTI", functools.partial(nifti_scan, path=path))]
+        return [FoundScan(name, name, str, (path,), "a NIfTI that can't be read", refused)]
+    identify, read = functools.partial(content_hash, path), functools.partial(nifti_scan, path=path, modality=modality)
+    return [FoundScan(name, name, identify, (path,), "a NIfTI", read)]
 
 
 def _hash(what: object) -> str:

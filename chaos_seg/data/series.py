@@ -239,6 +239,7 @@ def scan_of(name: str, slices: Sequence[Slice], by_name: bool = False, notes: Se
         synthetic=first.synthetic,
         thickness_mm=first.thickness_mm or 1.0,
         instances=tuple(item.instance for item in ordered),
+        modality=first.modality,
     )
     warnings = list(notes)
     if len(set(scan.instances)) < len(ordered):
@@ -270,7 +271,7 @@ def _expect_decoders(slices: Sequence[Slice]) -> None:
 def _hu(slices: Sequence[Slice], rank: int) -> np.ndarray:
     """Raises UserError for a slice whose whole file says another place or size than what stands before its pixels."""
     item = slices[rank]
-    header, hu = read_slice(item.path)
+    header, hu = read_slice(item.path, item.modality)
     there = (*header.position_mm, *header.orientation, *header.pixel_spacing_mm)
     if hu.shape != item.size or not np.allclose(
         there, [*item.position_mm, *item.orientation, *item.spacing_mm], 0, SAME

@@ -24,6 +24,7 @@ class LeftOut:
     path: Path
     reason: str
     lost: bool = False
+    modality: str = ""  # of DICOM that is of another
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Slice:
     normal: np.ndarray  # unit vector across the slice, towards the head, the back or the left, (3,)
     times: tuple[str, ...]  # values of PHASES, "" where it says none
     synthetic: bool
+    modality: str = "CT"
 
     @property
     def z_mm(self) -> float:
@@ -61,11 +63,14 @@ class Slice:
 
 
 # What tells the acquisitions or time points of one series apart; InstanceNumber does so by starting anew along z.
-PHASES = ("AcquisitionNumber", "TemporalPositionIdentifier", "InstanceNumber", "AcquisitionTime", "ContentTime")
+PHASES = (
+    *("AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "InstanceNumber", "AcquisitionTime"),
+    "ContentTime",
+)
 
 
-def read_place(path: Path) -> Slice | LeftOut | None:
-    """What a file says of itself, or why it is no slice of a CT volume; None for what is not DICOM."""
+def read_place(path: Path, modality: str = "CT") -> Slice | LeftOut | None:
+    """What a file says of itself, or why it is no slice of a volume of `modality`; None for what is not DICOM."""
     try:
         with path.open("rb") as file:
             if not looks_like_dicom(file.read(140)) and path.suffix.lower() != ".dcm":
@@ -73,7 +78,7 @@ def read_place(path: Path) -> Slice | LeftOut | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = read_header(path)
-            return _slice(path, header)
+            return _slice(path, header, modality)
     except UserError as error:
         return LeftOut(path, str(error).removeprefix(f"{path}: "), lost=True)
     except OSError as error:
@@ -83,8 +88,8 @@ def read_place(path: Path) -> Slice | LeftOut | None:
         return LeftOut(path, f"damaged DICOM ({reason:.100})", lost=True)
 
 
-def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
-    if left_out := _no_slice(path, header):
+def _slice(path: Path, header: pydicom.Dataset, modality: str) -> Slice | LeftOut:
+    if left_out := _no_slice(path, header, modality):
         return left_out
     if (place := _place(header)) is None:
         return LeftOut(
@@ -114,10 +119,11 @@ def _slice(path: Path, header: pydicom.Dataset) -> Slice | LeftOut:
         normal=_normal(orientation),
         times=tuple(_text(header, key) for key in PHASES),
         synthetic=_text(header, "SyntheticData") == "YES",
+        modality=modality,
     )
 
 
-def _no_slice(path: Path, header: pydicom.Dataset) -> LeftOut | None:
+def _no_slice(path: Path, header: pydicom.Dataset, wanted: str) -> LeftOut | None:
     """Why a file is no single grey slice in HU, by what it calls itself; None when it is one."""
     if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR or "DirectoryRecordSequence" in header:
         return LeftOut(path, "an index of other files (DICOMDIR)")
@@ -126,13 +132,13 @@ def _no_slice(path: Path, header: pydicom.Dataset) -> LeftOut | None:
         damaged = "Rows" in header or "SOPClassUID" not in header
         return LeftOut(path, "damaged DICOM: it has no Modality" if damaged else "DICOM that is no image", lost=damaged)
     series = _of_series(header)
-    if modality != "CT":
-        return LeftOut(path, f"no CT but {modality:.16} {series}")
+    if modality != wanted:
+        return LeftOut(path, f"no {wanted} but {modality:.16} {series}", modality=modality)
     if "LOCALIZER" in kind:
         return LeftOut(path, f"a scout (LOCALIZER) {series}")
     if "ImagePositionPatient" not in header and "SECONDARY" in kind:
         return LeftOut(path, f"a page or picture without a place in the patient {series}")
-    if (unit := _text(header, "RescaleType")) not in ("", "HU", "US"):  # US: unspecified
+    if (unit := _text(header, "RescaleType")) not in ("", "HU", "US") and wanted == "CT":  # US: unspecified
         return LeftOut(path, f"no HU but {unit:.16} {series}", lost=True)
     if (_whole(header, "NumberOfFrames", 1), _whole(header, "SamplesPerPixel", 1)) != (1, 1):
         return LeftOut(

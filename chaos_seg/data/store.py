@@ -52,6 +52,7 @@ class StoredScan(Scan):
             column_mm=column * meta.spacing_mm[2],
             read=partial(_read_plane, folder / "hu.npy", "<i2", meta.shape[1:]),
             synthetic=meta.synthetic,
+            modality=meta.modality,
             read_mask=partial(_read_plane, folder / "mask.npy", "|u1", meta.shape[1:]) if labelled else None,
             liver_pixels=tuple(meta.liver_pixels) if meta.liver_pixels is not None else None,
             content=meta.key,
@@ -90,9 +91,17 @@ def open_patients(store: Path, source: Source, patients: Sequence[str]) -> list[
     """The volumes of `patients` of the source, all of which must have masks.
 
     Raises:
-        UserError: every fault of every patient at once, those that are not there included.
+        UserError: every fault of every patient at once, those that are not there included; or what the source
+            expects of all masks together.
     """
-    return open_volumes(store, *labelled_patients(source, patients))
+    volumes = open_volumes(store, *labelled_patients(source, patients))
+    source.expect(mask_encodings(volumes))
+    return volumes
+
+
+def mask_encodings(volumes: Iterable[StoredScan]) -> set[str]:
+    """How the masks of these patients are encoded."""
+    return {encoding for volume in volumes for encoding in volume.meta.mask_encodings or ()}
 
 
 def open_volumes(store: Path, folders: Iterable[Patient], faults: Sequence[UserError] = ()) -> list[StoredScan]:
@@ -153,7 +162,7 @@ def _load(store: Path, patient: str, key: str) -> StoredScan:
 
 
 def _note_of(store: Path, folder: Patient) -> Path:
-    name = hashlib.sha256(os.fsencode(folder.place.resolve())).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(folder.place.resolve()) + folder.variant.encode()).hexdigest()[:32]
     return store / "seen" / f"{name}.json"
 
 

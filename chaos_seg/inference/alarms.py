@@ -128,6 +128,8 @@ class LiverInScan:
         apart = 1 - sum(self.pixels_in_main.values()) / self.pixels.sum()
         if apart > PARTS_SHARE:
             yield f"several parts: {100 * apart:.1f} % of the mask is apart from its largest part"
+        if self.scan.modality != "CT":
+            return
         low, middle, high = self.quartiles
         if not LIVER_HU[0] <= middle <= LIVER_HU[1]:
             yield f"{middle:.0f} HU under the mask (median); a liver has {LIVER_HU[0]} to {LIVER_HU[1]} HU"
@@ -175,7 +177,7 @@ class LiverInScan:
         filled = np.count_nonzero(ndimage.binary_fill_holes(plane))
         hole = 1 - pixels / filled
         yield hole / (2 - hole), f"holes: {100 * hole:.0f} % of what the outline holds"
-        off = abs(self.medians[rank] - self.quartiles[1])
+        off = abs(self.medians[rank] - self.quartiles[1]) if self.scan.modality == "CT" else 0.0
         yield (
             float(np.clip((off - HU_OFF[0]) / (HU_OFF[1] - HU_OFF[0]), 0, 1)),
             f"HU unlike the liver's: median {self.medians[rank]:.0f} HU, of the whole mask {self.quartiles[1]:.0f} HU",

@@ -31,3 +31,11 @@ def common_threshold(segmenters: Sequence[Segmenter]) -> float:
     if len(thresholds) > 1:
         raise UserError(f"ckpt: the models were trained with thresholds {thresholds}; choose one with threshold=.")
     return thresholds[0]
+
+
+def common_modality(segmenters: Sequence[Segmenter]) -> str:
+    """What models were trained on, CT where a checkpoint does not say. Raises UserError when they differ."""
+    modalities = {(segmenter.training_range or {}).get("modality", "CT") for segmenter in segmenters}
+    if len(modalities) > 1:
+        raise UserError("ckpt: expected models of one modality, found some of CT and some of MR; name those of one.")
+    return str(modalities.pop())

@@ -9,6 +9,7 @@ import numpy as np
 
 from chaos_seg.data.appearance import EVERY, Appearance, AppearanceCounts
 from chaos_seg.data.axial import Axial
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
 from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
@@ -59,7 +60,7 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[Slice
 
     Each slice is read once at most.
     """
-    pictures = Pictures(scan, prediction.mask)
+    pictures = Pictures(as_ct(scan), prediction.mask)
     looked = alarms(prediction.mask, pictures.scan, prediction.disagreement)
     return looked.findings, looked.slices, pictures.of(looked.slices)
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chaos_seg.data.audit import Finding
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.measures import HISTOGRAM_HU, Measures
 from chaos_seg.data.preprocessing import window
 from chaos_seg.data.store import StoredScan
@@ -53,16 +54,16 @@ def _worst(findings: Sequence[Finding]) -> str:
 
 def patient_figure(volume: StoredScan, measures: Measures) -> Figure:
     """Three slices with the mask's outline, HU under and outside the mask, and the liver's area along z."""
-    liver = np.array(volume.meta.liver_pixels if volume.meta.liver_pixels is not None else [])
+    liver, shown = np.array(volume.meta.liver_pixels if volume.meta.liver_pixels is not None else []), as_ct(volume)
     extent = np.flatnonzero(liver) if liver.any() else np.arange(volume.slices)
     ranks = [int(extent[round(height * (len(extent) - 1))]) for height in HEIGHTS]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13.2, 2.7), layout="constrained")
         axes = figure.subplots(1, 5, width_ratios=(1.15, 1.15, 1.15, 1, 1))
         for place, rank in zip(axes, ranks, strict=False):
-            _draw_slice(place, volume.hu(rank), volume.mask(rank) if len(liver) else None)
+            _draw_slice(place, shown.hu(rank), volume.mask(rank) if len(liver) else None)
             place.set_title(f"slice {rank + 1} of {volume.slices}", fontsize=9)
-        _draw_histogram(axes[3], measures)
+        _draw_histogram(axes[3], measures, "HU" if volume.modality == "CT" else f"grey, {volume.modality} taken for HU")
         _draw_area(axes[4], volume, liver, ranks)
     return figure
 
@@ -77,7 +78,7 @@ def _draw_slice(axes: Axes, hu: np.ndarray, mask: np.ndarray | None) -> None:
     axes.set_axis_off()
 
 
-def _draw_histogram(axes: Axes, measures: Measures) -> None:
+def _draw_histogram(axes: Axes, measures: Measures, unit: str) -> None:
     edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, HISTOGRAM_HU[2])
     for counts, label, colour in (
         (measures.histogram_outside, "outside the mask", OTHER),
@@ -88,7 +89,7 @@ def _draw_histogram(axes: Axes, measures: Measures) -> None:
             axes.stairs(
                 100 * inner / sum(counts), edges[1:-1], fill=label.startswith("under"), color=colour, label=label
             )
-    axes.set_xlabel("HU")
+    axes.set_xlabel(unit)
     axes.set_ylabel("% of pixels")
     if axes.patches:
         axes.legend(fontsize=8, loc="upper left")

@@ -10,7 +10,7 @@ from typing import Any
 from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
 from chaos_seg.data.sources import Source
 from chaos_seg.data.splits import Split
-from chaos_seg.data.store import data_hash, decode
+from chaos_seg.data.store import data_hash, decode, mask_encodings
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.reporting.audit_page import audit_page
@@ -25,8 +25,12 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
 
     Returns:
         How many errors were found.
+
+    Raises:
+        UserError: what the source expects of all masks together.
     """
     volumes, faults = decode(store, source.patients.values())
+    source.expect(mask_encodings(volumes))
     try:
         sides = divide().sides
     except UserError as error:  # a split that does not fit this tree is no fault of the data

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.store import data_hash
 from chaos_seg.evaluation import counts as score
@@ -125,5 +126,5 @@ def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: R
     dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
     place = f"Patient {volume.name} ({scan.side}), slice {rank + 1} of {volume.slices}"
     text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
-    draw_slice(volume.hu(rank), scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
+    draw_slice(as_ct(volume).hu(rank), scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
     return {"patient": volume.name, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

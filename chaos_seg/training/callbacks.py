@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
+from chaos_seg.data.greys import as_ct
 from chaos_seg.reporting.overlays import overlay
 from chaos_seg.training.segmenter import Segmenter
 
@@ -52,5 +53,5 @@ class ValidationOverlays(L.Callback):
             tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
                 writer.add_image(
-                    tag, overlay(volume.hu(rank), true, predicted), trainer.current_epoch, dataformats="HWC"
+                    tag, overlay(as_ct(volume).hu(rank), true, predicted), trainer.current_epoch, dataformats="HWC"
                 )

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 def training_range(volumes: Sequence[Scan]) -> dict[str, Any]:
     """What the training scans look like, for a model to say how another scan differs; plain values."""
     appearances = [Appearance.sampled(volume) for volume in volumes]
-    return asdict(TrainingRange.of(appearances))
+    modality = "CT" if all(volume.modality == "CT" for volume in volumes) else "MR"
+    return asdict(TrainingRange.of(appearances, modality))
 
 
 def resumable(ckpt_path: str, run: RunFolder, segmenter: Segmenter, epochs: int) -> str | None:

@@ -29,7 +29,7 @@ Scan = tuple[np.ndarray, Callable[[int], np.ndarray]]
 
 def looked_at(hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...], millilitres: float) -> Any:
     """Stands for a scan."""
-    return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, volume_ml=lambda pixels: millilitres)
+    return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, volume_ml=lambda pixels: millilitres, modality="CT")
 
 
 def slice_alarms(

@@ -13,7 +13,8 @@ def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
     meta, headers = volume.meta, volume.headers()
     steps = np.abs(np.diff(meta.z_mm))
     liver = meta.liver_pixels
-    mean, std = (measures.alignment.liver_hu if measures.alignment else None) or (None, None)
+    in_hu = volume.modality == "CT" and measures.alignment
+    mean, std = (in_hu.liver_hu if in_hu else None) or (None, None)
     return {
         "patient": volume.name,
         "slices": volume.slices,

@@ -30,13 +30,15 @@ def masks(volume: StoredScan, measures: Measures, in_order: bool) -> Iterator[Fi
         return
     mean, std = alignment.liver_hu
     # Masks that lie elsewhere are dark for the lung and the air under some of them, and then their HU spread widely.
-    rescaled = mean > LIVER_HU[1] or (mean < LIVER_HU[0] and std <= LIVER_HU_STD)
+    in_hu = volume.modality == "CT"
+    rescaled = in_hu and (mean > LIVER_HU[1] or (mean < LIVER_HU[0] and std <= LIVER_HU_STD))
     misfits = [] if rescaled else alignment.misfits  # measured between LEVELS_HU, which then mean nothing
     if not in_order:  # a slice that was exchanged makes its own mask fit elsewhere, which is no fault of the masks
         misfits = [misfit for misfit in misfits if misfit.how != "shifted" or misfit.last - misfit.first > 1]
     for misfit in misfits:
-        yield Finding("error", *_misfit(misfit, patient, n))
-    if rescaled or (not misfits and (mean < LIVER_HU[0] or std > LIVER_HU_STD)):
+        # What tells fit from misfit was measured on CT.
+        yield Finding("error" if in_hu else "warning", *_misfit(misfit, patient, n))
+    if rescaled or (in_hu and not misfits and (mean < LIVER_HU[0] or std > LIVER_HU_STD)):
         yield Finding(
             "error",
             "implausible_liver_hu",
@@ -50,7 +52,7 @@ def masks(volume: StoredScan, measures: Measures, in_order: bool) -> Iterator[Fi
         ways = ", ".join(volume.meta.mask_encodings)
         text = f"masks are encoded in several ways ({ways}); look whether they are of one source."
         yield Finding("warning", "mask_encodings", patient, text)
-    yield from _sides(patient, measures, any(misfit.how in (*MIRRORED, "nowhere") for misfit in misfits))
+    yield from _sides(patient, measures, in_hu, any(misfit.how in (*MIRRORED, "nowhere") for misfit in misfits))
 
 
 def _misfit(misfit: Misfit, patient: tuple[str], n: int) -> tuple[str, tuple[str], str]:
@@ -123,7 +125,7 @@ def _volume(volume: StoredScan) -> Iterator[Finding]:
         yield Finding("warning", "liver_cut_off", patient, text)
 
 
-def _sides(patient: tuple[str], measures: Measures, misplaced: bool) -> Iterator[Finding]:
+def _sides(patient: tuple[str], measures: Measures, in_hu: bool, misplaced: bool) -> Iterator[Finding]:
     """Where liver and bone lie in the body; nothing of the liver where its masks are `misplaced`."""
     if measures.liver_side is not None and measures.liver_side > WRONG_SIDE and not misplaced:
         yield Finding(
@@ -134,7 +136,7 @@ def _sides(patient: tuple[str], measures: Measures, misplaced: bool) -> Iterator
             f"{100 * measures.liver_side:.0f} % of the body's width to the other side: columns are mirrored, or the "
             "organs are; mirror slices and masks back.",
         )
-    if measures.bone_side is not None and measures.bone_side < -WRONG_SIDE:
+    if in_hu and measures.bone_side is not None and measures.bone_side < -WRONG_SIDE:
         yield Finding(
             "warning",
             "upside_down",

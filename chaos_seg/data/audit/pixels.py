@@ -16,7 +16,8 @@ BRIGHT_RIM = 0.3  # share of a picture's outermost pixels; at most 0.003 in soun
 
 def pixels(volume: StoredScan, headers: list[SliceHeader], measures: Measures, in_order: bool) -> Iterator[Finding]:
     """Findings on the HU of one patient; `in_order` says that the positions follow each other."""
-    yield from _hounsfield(volume, headers, measures)
+    if volume.modality == "CT":
+        yield from _hounsfield(volume, headers, measures)
     patient, n = (volume.name,), len(headers)
     ranks = defaultdict(list)
     for rank, digest in enumerate(measures.pixels):
@@ -34,7 +35,7 @@ def pixels(volume: StoredScan, headers: list[SliceHeader], measures: Measures, i
     ratio = measures.order_ratio[worst]
     if ratio > ORDER_RATIO and in_order and volume.meta.spacing_mm[0] <= MAX_ORDERED_MM and not twice:
         yield Finding(
-            "error",
+            "error" if volume.modality == "CT" else "warning",  # ORDER_RATIO was measured on CT
             "slice_swapped",
             patient,
             f"around slice {worst + 1} of {n} neighbours differ {ratio:.1f} times as much as they would in another "

@@ -4,7 +4,7 @@ A source is a function `(root, store, **options) -> Source`, registered in SOURC
 `store` where it may write what it makes. A reader collects what is wrong as UserErrors and never stops at the first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +27,7 @@ class SliceFiles(Protocol):
         """Geometry, and int16 HU (rows, columns). Raises UserError."""
 
     def read_mask(self) -> tuple[str, np.ndarray]:
-        """How it is encoded ("" without liver), and uint8 {0, 1} (rows, columns). Raises UserError."""
+        """How it is encoded ("" of a PNG without liver), and uint8 {0, 1} (rows, columns). Raises UserError."""
 
     def mask_digest(self) -> bytes:
         """A hash of what the mask is made of."""
@@ -44,6 +44,9 @@ class Patient(Protocol):
 
     @property
     def labelled(self) -> bool: ...
+    @property
+    def variant(self) -> str:
+        """Settings by which the same files give other slices or masks; "" without any."""
 
     def files(self) -> list[Path]:
         """All that it is made of: a patient whose files have their names, sizes and times is not read again."""
@@ -52,12 +55,20 @@ class Patient(Protocol):
         """In their order, and the faults that forbid to read them."""
 
 
+def _any(encodings: set[str]) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Source:
-    """The patients below `root` by id, in natural order."""
+    """The patients below `root` by id, in natural order.
+
+    `expect` raises UserError for what can be wrong with the masks of all patients together, by how they are encoded.
+    """
 
     root: Path
     patients: Mapping[str, Patient]
+    expect: Callable[[set[str]], None] = _any
 
     @property
     def labelled(self) -> list[str]:

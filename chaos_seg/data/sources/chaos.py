@@ -1,7 +1,7 @@
 """The index of a CHAOS tree: which patients are there, and which mask belongs to which DICOM slice.
 
 Layout (Zenodo record 3362845): `Train_Sets/CT/<id>/{DICOM_anon,Ground}` and `Test_Sets/CT/<id>/DICOM_anon`;
-MR folders beside them are ignored. The k-th mask belongs to the k-th DICOM file by *file name*: InstanceNumber
+MR lies beside them (chaos_mr.py). The k-th mask belongs to the k-th DICOM file by *file name*: InstanceNumber
 grows along it and z descends, so readers that sort by z see the masks in reverse.
 """
 
@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class PatientFolder:
     dicom_dir: Path
     mask_dir: Path | None
     root: Path  # of the tree, without links itself: no file may lead out of it
+    variant: str = ""
 
     @property
     def place(self) -> Path:
@@ -64,6 +66,19 @@ class ChaosSlice:
         return hashlib.sha256(self.mask_path.read_bytes()).digest()
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where a CHAOS tree has slices and masks: `<set>/<modality>/<id>/<dicoms>` and `<masks>`."""
+
+    modality: str
+    dicoms: str
+    masks: str
+
+
+CT = Layout("CT", "DICOM_anon", "Ground")
+P = TypeVar("P", bound=PatientFolder)
+
+
 @SOURCES.register("chaos")
 def chaos(root: Path | None, store: Path | None = None) -> Source:
     """The CHAOS tree `root`.
@@ -85,7 +100,12 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def find_patients(root: Path) -> dict[str, PatientFolder]:
-    """All CT patients below `root` by id, in natural order.
+    """All CT patients below `root` by id, in natural order; as patients_in()."""
+    return patients_in(root, CT, PatientFolder)
+
+
+def patients_in(root: Path, layout: Layout, kind: type[P]) -> dict[str, P]:
+    """All patients of a layout below `root` by id, in natural order.
 
     Raises UserError when `root` is not a CHAOS tree, a patient id occurs in both sets, or a folder has a name that
     can't be printed or lies outside the tree.
@@ -95,26 +115,29 @@ def find_patients(root: Path) -> dict[str, PatientFolder]:
             f"{root}: expected the folder that holds Train_Sets, found no such folder; set data.root or the "
             "environment variable CHAOS_ROOT to it."
         )
-    folders_of: dict[str, PatientFolder] = {}
+    folders_of: dict[str, P] = {}
+    place_of: dict[str, Path] = {}
     faults: list[UserError] = []
     real_root = Path(os.path.realpath(root))
     for subset in ("Train_Sets", "Test_Sets"):
-        ct = root / subset / "CT"
-        folders = [p for p in ct.iterdir() if (p / "DICOM_anon").is_dir()] if ct.is_dir() else []
+        side = root / subset / layout.modality
+        folders = [p for p in side.iterdir() if (p / layout.dicoms).is_dir()] if side.is_dir() else []
         for folder in folders:
             if folder.name in folders_of:
                 raise UserError(
-                    f"{folder}: patient {folder.name} is also in {folders_of[folder.name].dicom_dir.parent}; "
+                    f"{folder}: patient {folder.name} is also in {place_of[folder.name]}; "
                     "ids must be unique, so remove or rename one of the two."
                 )
-            dicoms, masks = folder / "DICOM_anon", folder / "Ground"
+            dicoms, masks = folder / layout.dicoms, folder / layout.masks
+            place_of[folder.name] = folder
             mask_dir = masks if masks.is_dir() else None
-            folders_of[folder.name] = PatientFolder(folder.name, dicoms, mask_dir, real_root)
-            faults += [fault for place in (folder, dicoms, masks) if (fault := _place_fault(place, real_root))][:1]
+            folders_of[folder.name] = kind(folder.name, dicoms, mask_dir, real_root)
+            faults += [fault for place in (folder, dicoms, masks) if (fault := place_fault(place, real_root))][:1]
     raise_faults(faults, root)
     if not folders_of:
         raise UserError(
-            f"{root}: expected Train_Sets/CT/<id>/DICOM_anon below it, found no CT patient; point data.root at "
+            f"{root}: expected Train_Sets/{layout.modality}/<id>/{layout.dicoms} below it, found no {layout.modality} "
+            "patient; point data.root at "
             "the folder that holds Train_Sets."
         )
     return dict(sorted(folders_of.items(), key=lambda item: natural_key(item[0])))
@@ -126,12 +149,12 @@ def pair_slices(folder: PatientFolder) -> tuple[list[ChaosSlice], list[UserError
     Pairs by rank in natural file-name order, which serves both naming schemes of CHAOS: `i0000,0000b.dcm`
     (0-based) and `IMG-0001-00001.dcm` (1-based).
     """
-    dicoms = _files(folder.dicom_dir, ".dcm")
+    dicoms = files_in(folder.dicom_dir, ".dcm")
     if not dicoms:
         empty = f"{folder.dicom_dir}: expected .dcm files, found none; unpack this patient again."
         return [], [UserError(empty, "masks_unpaired")]
-    masks = _files(folder.mask_dir, ".png") if folder.mask_dir is not None else []
-    faults = [fault for path in (*dicoms, *masks) if (fault := _place_fault(path, folder.root))]
+    masks = files_in(folder.mask_dir, ".png") if folder.mask_dir is not None else []
+    faults = [fault for path in (*dicoms, *masks) if (fault := place_fault(path, folder.root))]
     if faults:
         return [], faults
     if folder.mask_dir is None:
@@ -145,13 +168,13 @@ def pair_slices(folder: PatientFolder) -> tuple[list[ChaosSlice], list[UserError
     return [ChaosSlice(dicom, mask) for dicom, mask in zip(dicoms, masks, strict=True)], []
 
 
-def _files(folder: Path, suffix: str) -> list[Path]:
+def files_in(folder: Path, suffix: str) -> list[Path]:
     """Files of one kind in natural order, without the hidden ones that macOS leaves beside them."""
     files = [p for p in folder.iterdir() if p.suffix.lower() == suffix and not p.name.startswith(".")]
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def _place_fault(path: Path, root: Path) -> UserError | None:
+def place_fault(path: Path, root: Path) -> UserError | None:
     """What is wrong with the name of `path` or with where it leads."""
     if not path.name.isprintable():
         return UserError(f"{path.parent}: expected names of printable characters, found {path.name!r}; rename it.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from chaos_seg.data.dicom import read_header
 from chaos_seg.data.scan import Scan
@@ -85,7 +85,8 @@ class Segmentation:
                 value = generate_uid(entropy_srcs=[keyword, *self._entropy()])
                 self.mended.append(f"{keyword} is missing or invalid: a made-up one stands for it")
             setattr(common, keyword, value)
-        common.SOPClassUID, common.Modality = CTImageStorage, "CT"
+        common.Modality = self.scan.modality
+        common.SOPClassUID = {"CT": CTImageStorage, "MR": MRImageStorage}[self.scan.modality]
         common.Rows, common.Columns = self.scan.shape[1:]
         common.PixelSpacing = [_decimal(mm) for mm in self.scan.spacing_mm[1:]]
         row, column = (step / np.linalg.norm(step) for step in (self.scan.column_mm, self.scan.row_mm))
