@@ -23,9 +23,9 @@ from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
 from chaos_seg.inference.choices import chosen_device, common_threshold
-from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.registry import FORMATS
 from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 @hydra_command("predict")
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
-    expect_formats(config.formats or ())
+    for name in config.formats or ():
+        _ = FORMATS[name]  # there is one, and what it needs is installed
     source, output = Path(config.input), Path(config.output)
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")

@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chaos_seg.errors import UserError
@@ -32,14 +33,19 @@ class Slot:
     def __init__(self, kind: str, group: str, home: str, given: int = 0):
         self.kind, self.group, self.home, self.given = kind, group, home, given
         self._entries: dict[str, Callable[..., Any]] = {}
+        self._needs: dict[str, tuple[str, str]] = {}
 
-    def register(self, name: str) -> Callable[[E], E]:
-        """Decorator: make a function or class known as `name`."""
+    def register(self, name: str, needs: tuple[str, str] | None = None) -> Callable[[E], E]:
+        """Decorator: make a function or class known as `name`; it `needs` a package that is not always installed, of
+        an extra of ours, ("nibabel", "clinical").
+        """
 
         def add(entry: E) -> E:
             if self._entries.get(name, entry) is not entry:
                 raise ValueError(f"{self.kind} {name!r} is registered already, as {self._entries[name]}")
             self._entries[name] = entry
+            if needs is not None:
+                self._needs[name] = needs
             return entry
 
         return add
@@ -53,9 +59,14 @@ class Slot:
         return {**self._ours(), **{name: self[name] for name in sorted(self._plugins())}}
 
     def __getitem__(self, name: object) -> Callable[..., Any]:
-        """Raises UserError, which lists what there is, for a name that nothing has."""
+        """Raises UserError, which lists what there is, for a name that nothing has; and for a package it lacks."""
         ours, plugins = self._ours(), self._plugins()
         if name in ours:
+            package, extra = self._needs.get(str(name), ("", ""))
+            if package and find_spec(package) is None:
+                raise UserError(
+                    f"{self.kind} {name} needs {package}; install it with pip install -e '.[{extra}]', or leave it out."
+                )
             return ours[str(name)]
         if name in plugins:
             entry = plugins[str(name)]

@@ -14,7 +14,6 @@ from chaos_seg.registry import LOGGERS, build_all
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.callbacks import ProgressBar, ValidationOverlays
 from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
-from chaos_seg.training.loggers import EpochTable
 
 
 def build_trainer(settings: Mapping[str, Any], folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:
@@ -64,7 +63,7 @@ def trainer_options(
     }
     return {
         "max_epochs": epochs,
-        "logger": [*build_all(LOGGERS, loggers, run.path), EpochTable(run.metrics)],
+        "logger": build_all(LOGGERS, {**loggers, "csv": {}}, run.path),
         "callbacks": [
             # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
             RunCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),

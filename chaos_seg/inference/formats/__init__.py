@@ -6,7 +6,6 @@ predicted, and raises UserError where it can't hold its mask.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.registry import FORMATS
 
-PACKAGES = {"nifti": "nibabel", "dicom_seg": "highdicom"}
-
 
 @dataclass(frozen=True)
 class Writer:
@@ -24,17 +21,6 @@ class Writer:
 
     write: Callable[[Sequence[np.ndarray], Path], None]  # a mask, slices of bool (rows, columns), into a folder
     notes: Sequence[str] = ()
-
-
-def expect_formats(names: Sequence[str]) -> None:
-    """Raises UserError when there is no such format, or what it needs is not installed."""
-    for name in names:
-        _ = FORMATS[name]
-        if name in PACKAGES and find_spec(PACKAGES[name]) is None:
-            raise UserError(
-                f"formats: {name} needs {PACKAGES[name]}; install it with pip install -e '.[clinical]', or leave it "
-                "out."
-            )
 
 
 def writers_for(scan: Scan, names: Sequence[str] | None) -> tuple[dict[str, Writer], dict[str, str]]:

@@ -26,7 +26,7 @@ TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
 
 
-@FORMATS.register("dicom_seg")
+@FORMATS.register("dicom_seg", needs=("highdicom", "clinical"))
 def dicom_seg(scan: Scan) -> Writer:
     """liver.dcm."""
     segmentation = Segmentation(scan)

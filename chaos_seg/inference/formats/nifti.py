@@ -18,7 +18,7 @@ PLACE = (  # where a volume lies: copied from a source that is NIfTI itself
 )
 
 
-@FORMATS.register("nifti")
+@FORMATS.register("nifti", needs=("nibabel", "clinical"))
 def nifti(scan: Scan) -> Writer:
     """liver.nii.gz."""
     if (refusal := nifti_refusal(scan)) is not None:
