@@ -1,6 +1,5 @@
 """Scans predicted into folders, one each: masks, alarms and what became of them; kept, refused and failed ones too."""
 
-import fcntl
 import logging
 import shutil
 import time
@@ -17,7 +16,7 @@ from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import FoundScan, Search
 from chaos_seg.errors import UserError, unusable_file
-from chaos_seg.files import read_json, write_bytes, write_json
+from chaos_seg.files import locked, read_json, write_bytes, write_json
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.inference.alarms_page import ScanSection, alarms_page
 from chaos_seg.inference.formats import Writer, writers_for
@@ -251,16 +250,12 @@ def held(output: Path) -> Iterator[None]:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output={output}: it can't be made ({error.strerror}); name another folder.") from None
-    with (output / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"output={output}: another process is writing there; wait for it, or name another."
-            ) from None
-        try:
+    lock, begun = output / ".lock", False
+    try:
+        with locked(lock, f"output={output}: another process is writing there; wait for it, or name another."):
+            begun = True
             yield
-        finally:
-            if [path.name for path in output.iterdir()] == [".lock"]:
-                (output / ".lock").unlink()
-                output.rmdir()
+    finally:
+        if begun and {path.name for path in output.iterdir()} <= {lock.name}:
+            lock.unlink(missing_ok=True)
+            output.rmdir()

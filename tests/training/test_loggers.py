@@ -37,7 +37,8 @@ def test_without_its_package_it_is_refused_before_anything_is_read(
     monkeypatch.setattr("chaos_seg.registry.find_spec", lambda package: None)
     with pytest.raises(UserError) as error:
         train(configure(f"logger={name}"), tmp_path / "run")
-    assert str(error.value) == f"logger {name} needs {name}; install it with pip install -e '.[{name}]', or leave it out."
+    install = f"install it with pip install -e '.[{name}]', or leave it out."
+    assert str(error.value) == f"logger {name} needs {name}; {install}"
     assert not (tmp_path / "store").exists()
 
 
