@@ -36,7 +36,12 @@ PATHS = frozenset(
         *("hydra.run.dir", "hydra.sweep.dir"),
     }
 )
-NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})
+NAMES = frozenset(
+    {
+        *("name", "series", "hydra.sweep.subdir", "format.rtstruct.roi_name", "format.rtstruct.series_description"),
+        *(f"format.dicom_seg.{key}" for key in ("segment_label", "series_description", "content_description")),
+    }
+)
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
 

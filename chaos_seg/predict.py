@@ -21,11 +21,11 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.files import write_json
-from chaos_seg.inference.choices import chosen_device, common_threshold
-from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
+from chaos_seg.inference.choices import chosen_device, common_threshold, expect_temperatures
+from chaos_seg.inference.formats import changed_options
+from chaos_seg.inference.one_file import OneFile
+from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, write_summaries
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.registry import FORMATS
 from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,10 @@ log = logging.getLogger(__name__)
 @hydra_command("predict")
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
-    for name in config.formats or ():
-        _ = FORMATS[name]  # there is one, and what it needs is installed
     source, output = Path(config.input), Path(config.output)
+    file = OneFile.named(output, config.formats)
+    names = [file.format] if file else config.formats
+    options = changed_options(names, config.format)
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
@@ -45,22 +46,34 @@ def main(cfg: DictConfig) -> None:
         threshold=common_threshold(models) if config.threshold is None else config.threshold,
         postprocess=asdict(config.postprocess),
         rotations_deg=list(config.tta.rotations_deg),
-        formats=config.formats,
+        formats=names,
         alarms=config.alarms,
         chaos_seg=version("chaos_seg"),
+        format=options,
     )
+    if (options or {}).get("probability", {}).get("calibrated"):
+        expect_temperatures(models, config.checkpoints())
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
-    unpacked = output / ".unpacked"
-    with held(output):
+    place = file.place if file else output
+    unpacked = place / ".unpacked"
+    with held(place):
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
             search = find_scans(source, unpacked)
             for reason in search.reasons():
                 log.warning("%s", reason)
-            outcomes = predict(choose(search.scans, config.names()), predictor, recipe, output)
-            write_json(output / "summary.json", summary_of(search, outcomes))
+            chosen = choose(search.scans, config.names())
+            if file is not None:
+                file.expect_one(chosen)
+            outcomes = predict(chosen, predictor, recipe, place)
+            if file is None:
+                write_summaries(search, outcomes, output)
+            else:
+                file.take(outcomes)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
+            if file is not None:
+                file.close()
     closing_words(search, outcomes, output)
 
 

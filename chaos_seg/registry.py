@@ -58,12 +58,17 @@ class Slot:
         """All there is: ours in the order in which they are defined, then those of installed packages."""
         return {**self._ours(), **{name: self[name] for name in sorted(self._plugins())}}
 
+    def installed(self, name: str) -> bool:
+        """Whether the package is there that an entry of ours needs."""
+        self._ours()
+        return name not in self._needs or find_spec(self._needs[name][0]) is not None
+
     def __getitem__(self, name: object) -> Callable[..., Any]:
         """Raises UserError, which lists what there is, for a name that nothing has; and for a package it lacks."""
         ours, plugins = self._ours(), self._plugins()
         if name in ours:
-            package, extra = self._needs.get(str(name), ("", ""))
-            if package and find_spec(package) is None:
+            if not self.installed(str(name)):
+                package, extra = self._needs[str(name)]
                 raise UserError(
                     f"{self.kind} {name} needs {package}; install it with pip install -e '.[{extra}]', or leave it out."
                 )

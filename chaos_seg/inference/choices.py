@@ -1,4 +1,4 @@
-"""What a command leaves open: the device, and the threshold of several models."""
+"""What a command leaves open or asks of its models: the device, the threshold, temperatures."""
 
 from collections.abc import Sequence
 
@@ -31,3 +31,14 @@ def common_threshold(segmenters: Sequence[Segmenter]) -> float:
     if len(thresholds) > 1:
         raise UserError(f"ckpt: the models were trained with thresholds {thresholds}; choose one with threshold=.")
     return thresholds[0]
+
+
+def expect_temperatures(segmenters: Sequence[Segmenter], paths: Sequence[str]) -> None:
+    """Raises UserError for a model that was given no temperature."""
+    for segmenter, path in zip(segmenters, paths, strict=True):
+        if segmenter.temperature is None:
+            raise UserError(
+                f"{path}: expected a temperature for calibrated probabilities, found none: it is fitted on validation "
+                "patients with liver when a run ends; score its run again with python -m chaos_seg.evaluate run=RUN, "
+                "or take format.probability.calibrated=false."
+            )

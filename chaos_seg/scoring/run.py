@@ -124,5 +124,5 @@ def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: R
     dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
     place = f"Patient {volume.name} ({scan.side}), slice {rank + 1} of {volume.slices}"
     text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
-    draw_slice(volume.hu(rank), scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
+    draw_slice(volume, rank, scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
     return {"patient": volume.name, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
-from chaos_seg.reporting.overlays import overlay
+from chaos_seg.reporting.overlays import slice_picture
 from chaos_seg.training.segmenter import Segmenter
 
 
@@ -51,4 +51,6 @@ class ValidationOverlays(L.Callback):
             predicted = pl_module.preprocessing.back(probability, hu.shape) * 255 > pl_module.threshold
             tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
-                writer.add_image(tag, overlay(hu, true, predicted), trainer.current_epoch, dataformats="HWC")
+                writer.add_image(
+                    tag, slice_picture(volume, hu, true, predicted), trainer.current_epoch, dataformats="HWC"
+                )

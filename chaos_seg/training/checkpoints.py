@@ -98,5 +98,5 @@ def load_segmenter(path: Path) -> tuple[Segmenter, int]:
             f"{path}: expected the weights of the network {checkpoint['hyper_parameters']['network']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
-    segmenter.training_range = checkpoint.get("training_range")
+    segmenter.training_range, segmenter.temperature = checkpoint.get("training_range"), checkpoint.get("temperature")
     return segmenter.eval(), checkpoint["epoch"]
