@@ -4,7 +4,7 @@
     checkpoints/{best,last}.ckpt, tb/          what training leaves
     metrics.csv                                a row an epoch
     predictions/<patient>/img000.png           what scoring leaves: masks,
-    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json, figures/
+    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, reliability.csv, summary.json, figures/
 
 It imports nothing of training, and reads settings of older versions by their present names.
 """
@@ -77,6 +77,10 @@ class RunFolder:
     @property
     def calibration(self) -> Path:
         return self.path / "calibration.csv"
+
+    @property
+    def reliability(self) -> Path:
+        return self.path / "reliability.csv"
 
     @property
     def summary(self) -> Path:

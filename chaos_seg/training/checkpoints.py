@@ -69,6 +69,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def keep_temperature(path: Path, temperature: float | None) -> None:
+    """Write the temperature of a model into its checkpoint, beside weights that stay as they are; None takes it out."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if checkpoint.get("temperature") != temperature:
+        AtomicCheckpointIO().save_checkpoint({**checkpoint, "temperature": temperature}, path)
+
+
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
     """Before there were slots, when all was the study's U-Net with Adam."""
     rest = {key: value for key, value in given.items() if key not in ("model", "learning_rate", "preprocessing")}

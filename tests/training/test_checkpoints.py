@@ -1,12 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from chaos_seg.config import TrainConfig
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
+from chaos_seg.experiment import train
+from chaos_seg.files import read_json
 from chaos_seg.networks.unet import UNet
-from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter
+from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, keep_temperature, load_segmenter
 from chaos_seg.training.segmenter import FORMAT, Segmenter
 
 SCORE = torch.tensor(0.75)
@@ -102,3 +106,16 @@ def test_a_checkpoint_of_a_newer_version_or_of_a_network_that_is_not_here_is_ref
     torch.save(foreign, tmp_path / "b.ckpt")
     with pytest.raises(UserError, match=r"b.ckpt: network.name=theirs: expected one of .*unet. Install what it was"):
         load_segmenter(tmp_path / "b.ckpt")
+
+
+def test_a_temperature_is_kept_beside_weights_that_stay(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    train(configure(), tmp_path / "run")
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    model, _ = load_segmenter(best)
+    assert model.temperature == read_json(tmp_path / "run" / "summary.json")["temperature"] is not None
+    keep_temperature(best, 2.5)
+    again, _ = load_segmenter(best)
+    assert again.temperature == 2.5
+    assert all((value == again.state_dict()[key]).all() for key, value in model.state_dict().items())
+    last, _ = load_segmenter(best.with_name("last.ckpt"))
+    assert last.temperature is None

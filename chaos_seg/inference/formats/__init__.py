@@ -4,6 +4,7 @@ A format is a function `(scan) -> Writer`, registered in FORMATS in a module her
 predicted, and raises UserError where it can't hold its mask.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,9 @@ def changed_options(
         raise UserError(f"format.{unknown[0]}: expected one of {', '.join(FORMATS.names())}.")
     changed = {}
     for name in names or [name for name in BY_DEFAULT if FORMATS.installed(name)]:
+        default = FORMATS.complete({"name": name})
         options = FORMATS.complete({"name": name, **given.get(name, {})})
-        if options != FORMATS.complete({"name": name}):
+        if json.dumps(options) != json.dumps(default):  # in which a tuple is a list
             changed[name] = {key: value for key, value in options.items() if key != "name"}
     return changed or None
 
