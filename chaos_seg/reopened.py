@@ -9,8 +9,9 @@ from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.data.store import StoredScan, data_hash
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, decoded_sides, open_sides, train
+from chaos_seg.files import locked
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import flat, free_to_resume
+from chaos_seg.run_settings import complete_settings, flat, free_to_resume, is_incidental
 
 
 def run_once(config: TrainConfig, folder: Path) -> None:
@@ -37,6 +38,24 @@ def run_once(config: TrainConfig, folder: Path) -> None:
             f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
             "out, or give the study another name=..."
         )
+
+
+def stopped_before(config: TrainConfig, folder: Path) -> Path | None:
+    """The newest run beside `folder` with the same settings that was stopped and can go on; None without any."""
+    wanted = flat(asdict(completed(config)))
+    for path in sorted(folder.parent.glob("*/config.yaml"), reverse=True):
+        run = RunFolder(path.parent)
+        if run.path == folder or run.status not in ("running", "failed") or not run.checkpoint("last").exists():
+            continue
+        try:
+            saved = flat(complete_settings(run.settings()))
+            with locked(run.path / ".lock", "in use"):
+                pass
+        except Exception:  # it works on, or is damaged: what is only said stops no other run
+            continue
+        if all(saved.get(key) == value or is_incidental(key) for key, value in wanted.items()):
+            return run.path
+    return None
 
 
 def open_run(

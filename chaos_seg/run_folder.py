@@ -178,7 +178,7 @@ class RunFolder:
         busy = f"{self.path}: another process is training in this folder; wait for it."
         with locked(self.path / ".lock", busy):
             if not resume and self.exists:
-                resume_it = shlex.quote(f"ckpt_path={self.checkpoint('last')}")
+                resume_it = shlex.quote(f"resume={self.path}")
                 raise UserError(
                     f"{self.path}: expected a new folder, found a run in it; resume it with {resume_it} or choose "
                     "another hydra.run.dir (of a sweep: hydra.sweep.dir)."

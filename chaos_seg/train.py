@@ -5,6 +5,8 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("train")  # before the imports that take seconds
 
+import logging
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -13,11 +15,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from chaos_seg.command_line import hydra_command
+from chaos_seg.command_line import command, hydra_command
 from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
+from chaos_seg.reopened import stopped_before
 from chaos_seg.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
@@ -49,7 +54,13 @@ def main(cfg: DictConfig) -> None:
     if config.ckpt_path is not None:
         overrides = cast(list[str], OmegaConf.to_container(context.overrides.task))  # as they were given
         config = _resumed(config.ckpt_path, overrides)
-    train(config, Path(context.runtime.output_dir))
+    folder = Path(context.runtime.output_dir)
+    if config.ckpt_path is None and context.mode == RunMode.RUN and (stopped := stopped_before(config, folder)):
+        log.info("A run with these settings was stopped. To go on with it: %s", command("train", f"resume={stopped}"))
+    if train(config, folder) and context.mode == RunMode.RUN:
+        best = RunFolder(folder).checkpoint("best")
+        log.info("Curves: tensorboard --logdir %s", shlex.quote(str(folder)))
+        log.info("Masks:  %s", command("predict", f"ckpt={best}", "input=SCANS", "output=MASKS"))
 
 
 if __name__ == "__main__":

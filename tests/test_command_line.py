@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from chaos_seg import compare, export, report
-from chaos_seg.command_line import CONF_DIR, NAMES, PATHS, literal_arguments
+from chaos_seg.command_line import CONF_DIR, NAMES, PATHS, hydra_command, literal_arguments
 from chaos_seg.config import (
     AuditConfig,
     EvaluateConfig,
@@ -337,3 +337,18 @@ def test_study_report_compare_and_export(odd: Path, run: Callable[..., str]) -> 
     run("export", str(study / "bce, 1_0" / "checkpoints" / "best.ckpt"))
     assert (study / "bce, 1_0" / "checkpoints" / "best.onnx").is_file()
     shutil.rmtree(odd.parent / "outputs")
+
+
+def test_flags_may_stand_anywhere_and_resume_is_short_for_the_last_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr("hydra.main", lambda **_: lambda task: lambda: given.append(sys.argv[1:]))
+    for arguments in (["seed=1", "--multirun", "loss=bce,dice"], ["resume=a, b", "epochs=3"], ["resume=null"]):
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        hydra_command("train")(lambda cfg: None)()
+    assert given == [
+        ["--multirun", "seed=1", "loss=bce,dice"],
+        ["ckpt_path='a, b/checkpoints/last.ckpt'", "epochs=3"],
+        ["resume=null"],
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,7 +133,13 @@ def test_a_finished_run_is_scored_again_elsewhere(
     code, out, err = finish([*score, f"run={run}", "threshold=250"], tmp_path)
     assert code == 1 and "for the scores of threshold=250.0 with output=FOLDER" in err
     code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
-    assert code == 1 and "resume it with ckpt_path=" in err
+    assert code == 1 and f"resume it with resume={run}" in err
+    code, out, err = finish(["train", f"resume={run}", "epochs=3"], tmp_path)
+    assert code == 0 and [row["epoch"] for row in read_csv(run / "metrics.csv")] == ["0", "1", "2"]
+    said = (run / "train.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d epoch 1 of 2: loss .*, about \d+ s left$", said, re.MULTILINE)
+    assert re.search(r"epoch 3 of 3: .* ms a training slice$", said, re.MULTILINE)
+    assert f"python -m chaos_seg.predict ckpt={run}/checkpoints/best.ckpt input=SCANS output=MASKS" in out + err
     assert "epochs=5" not in (run / ".hydra" / "overrides.yaml").read_text()
     code, out, err = finish([*score, f"run={phantom_root}"], tmp_path)
     assert code == 1 and f"{phantom_root}: expected the folder of a run" in err and "Traceback" not in err

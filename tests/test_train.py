@@ -291,7 +291,7 @@ def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: 
 def test_a_used_folder_is_refused(configure: Configure, tmp_path: Path) -> None:
     train(configure(), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.ckpt")}
-    with pytest.raises(UserError, match=r"expected a new folder, found a run in it; resume it with ckpt_path="):
+    with pytest.raises(UserError, match=r"expected a new folder, found a run in it; resume it with resume="):
         train(configure(), tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.ckpt")}
 

@@ -92,7 +92,8 @@ def calibration_figure(runs: Sequence[Run]) -> Figure:
             axes.set(xlabel="Predicted probability of liver", xlim=(0, 1), ylim=(0, 1), aspect="equal")
             axes.set_title(title, fontsize=10, loc="left")
         panels[0].set_ylabel(f"Share of liver, {last} patients")
-        panels[0].legend(fontsize=8)
+        if panels[0].get_legend_handles_labels()[0]:
+            panels[0].legend(fontsize=8)
     return figure
 
 

@@ -92,7 +92,8 @@ def score_sides(
     shown: list[ScoredScan] = []
     total = sum(volume.slices for volume, _ in patients)
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
-        for volume, side in patients:
+        for number, (volume, side) in enumerate(patients, 1):
+            log.info("Scoring patient %s (%s), %d of %d", volume.name, side, number, len(patients))
             scan = score_scan(volume, side, predictor, threshold, bar)
             write_png(scan.case.predicted, partial / volume.name)
             scores.append(scan.score)

@@ -6,6 +6,7 @@ One with `log_scores(settings, scores)` gets hyper-parameters and both Dices of 
 import hashlib
 import logging
 import os
+import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv, write_csv
 from chaos_seg.registry import LOGGERS
+from chaos_seg.reporting.study_view import duration
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import flat
 
@@ -24,11 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class EpochTable(Logger):
-    """metrics.csv: a row an epoch, rewritten atomically. Lightning's CSVLogger has a row for each call instead."""
+    """metrics.csv: a row an epoch, rewritten atomically. Lightning's CSVLogger has a row for each call instead.
 
-    def __init__(self, path: Path):
+    With the number of `epochs` it says how long the others take, if they are like the last one.
+    """
+
+    def __init__(self, path: Path, epochs: int | None = None):
         super().__init__()
-        self.path = path
+        self.path, self.epochs, self._since = path, epochs, time.monotonic()
 
     name = version = None
 
@@ -39,13 +44,17 @@ class EpochTable(Logger):
         # A run killed between this and its checkpoint repeats the epoch when it is resumed.
         rows = [row for row in rows if int(row["epoch"]) < step]
         write_csv(self.path, [*rows, {"epoch": step, **metrics}])
+        seconds, self._since = time.monotonic() - self._since, time.monotonic()
+        left = (self.epochs or 0) - step - 1
         log.info(
-            "epoch %d: loss %.4f, validation loss %.4f, validation Dice %.3f, %.0f ms a training slice",
+            "epoch %d%s: loss %.4f, validation loss %.4f, validation Dice %.3f, %.0f ms a training slice%s",
             step + 1,
+            f" of {self.epochs}" if self.epochs else "",
             metrics["train/loss"],
             metrics["val/loss"],
             metrics["val/dice"],
             metrics["train/ms_per_slice"],
+            f", about {duration(left * seconds)} left" if left > 0 else "",
         )
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

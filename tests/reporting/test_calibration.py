@@ -13,7 +13,7 @@ def run(seed: int, temperature: float | None = 2.0, patients: int = 4) -> Simple
         p = rng.random(500)
         logits[str(patient)] = count_logits(p, rng.random(500) < p**2)
     logits["val"] = np.ones((2, BINS), np.int64)
-    sides = {"test": [*logits][:-1] + ["no liver"], "val": ["val"]}
+    sides = {"test": [*[*logits][:-1], "no liver"], "val": ["val"]}
     return SimpleNamespace(arm="dice", logits=logits, temperature=temperature, patients=lambda s: sides.get(s, []))
 
 
