@@ -424,6 +424,7 @@ def test_warnings_of_the_audit_are_counted_at_the_start(
     counts = json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["audit"]
     said = f"The audit has 2 warnings, {counts['note']} notes: python -m chaos_seg.audit data.root={tree.resolve()}"
     assert counts["warning"] == 2 and counts["note"] > 1 and said in caplog.messages
+    assert "Audit warning identity: 2, 3" in caplog.messages
 
 
 def test_a_checkpoint_of_another_network_does_not_resume(configure: Configure, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def score_sides(
         for number, (volume, side) in enumerate(patients, 1):
             log.info("Scoring patient %s (%s), %d of %d", volume.name, side, number, len(patients))
             scan = score_scan(volume, side, predictor, threshold, bar)
+            log.info("  volume Dice %.3f; its surface distances follow", scan.score.values["volume_dice"])
             write_png(scan.case.predicted, partial / volume.name)
             scores.append(scan.score)
             challenge += scan.challenge()
