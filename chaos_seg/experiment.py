@@ -94,6 +94,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     best, epoch = load_segmenter(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
+    if summary["temperature"] is None:
+        log.info("No temperature was fitted: no validation patient has liver. predict can't calibrate this model.")
     keep_temperature(run.checkpoint("best"), summary["temperature"])
     log_scores(trainer, asdict(config), summary["averages"])
     return summary
