@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
 import hashlib
 import logging
-import shutil
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -51,29 +50,20 @@ def main(cfg: DictConfig) -> None:
         chaos_seg=version("chaos_seg"),
         format=options,
     )
-    if (options or {}).get("probability", {}).get("calibrated"):
-        expect_temperatures(models, config.checkpoints())
+    expect_temperatures(models, config.checkpoints(), options)
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
     place = file.place if file else output
-    unpacked = place / ".unpacked"
-    with held(place):
-        shutil.rmtree(unpacked, ignore_errors=True)
-        try:
-            search = find_scans(source, unpacked)
-            for reason in search.reasons():
-                log.warning("%s", reason)
-            chosen = choose(search.scans, config.names())
-            if file is not None:
-                file.expect_one(chosen)
-            outcomes = predict(chosen, predictor, recipe, place)
-            if file is None:
-                write_summaries(search, outcomes, output)
-            else:
-                file.take(outcomes)
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
-            if file is not None:
-                file.close()
+    with held(place, keep=file is None) as unpacked:
+        search = find_scans(source, unpacked)
+        for reason in search.reasons():
+            log.warning("%s", reason)
+        chosen = choose(search.scans, config.names())
+        if file is not None:
+            file.expect_one(chosen)
+        outcomes = predict(chosen, predictor, recipe, place)
+        write_summaries(search, outcomes, place)
+        if file is not None:
+            file.take(outcomes)
     closing_words(search, outcomes, output)
 
 

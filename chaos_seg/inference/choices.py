@@ -1,6 +1,7 @@
 """What a command leaves open or asks of its models: the device, the threshold, temperatures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -33,8 +34,12 @@ def common_threshold(segmenters: Sequence[Segmenter]) -> float:
     return thresholds[0]
 
 
-def expect_temperatures(segmenters: Sequence[Segmenter], paths: Sequence[str]) -> None:
-    """Raises UserError for a model that was given no temperature."""
+def expect_temperatures(
+    segmenters: Sequence[Segmenter], paths: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None
+) -> None:
+    """Raises UserError for a model without a temperature where `options` of the formats ask for calibrated ones."""
+    if not (options or {}).get("probability", {}).get("calibrated"):
+        return
     for segmenter, path in zip(segmenters, paths, strict=True):
         if segmenter.temperature is None:
             raise UserError(

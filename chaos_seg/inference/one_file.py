@@ -1,6 +1,5 @@
 """The mask of one scan as one file, in place of a folder."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +57,3 @@ class OneFile:
         for outcome in outcomes:
             for file in (self.place / outcome.name).glob(f"*{self.ending}"):
                 file.replace(self.path)
-
-    def close(self) -> None:
-        """Remove what was made on the way."""
-        for made in self.place.iterdir():
-            if made.is_dir():
-                shutil.rmtree(made, ignore_errors=True)

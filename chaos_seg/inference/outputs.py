@@ -258,8 +258,11 @@ def closing_words(search: Search, outcomes: Sequence[Outcome], output: Path) -> 
 
 
 @contextmanager
-def held(output: Path) -> Iterator[None]:
-    """Hold an output folder against a second process; one that stays empty is removed again.
+def held(output: Path, keep: bool = True) -> Iterator[Path]:
+    """Hold an output folder against a second process; one that stays empty is removed again, and any without `keep`.
+
+    Yields:
+        A folder in it for what is unpacked, which is gone at the end.
 
     Raises:
         UserError: one works in it already, or it can't be made.
@@ -274,8 +277,14 @@ def held(output: Path) -> Iterator[None]:
     try:
         with locked(lock, f"output={output}: another process is writing there; wait for it, or name another."):
             begun = True
-            yield
+            shutil.rmtree(output / ".unpacked", ignore_errors=True)
+            yield output / ".unpacked"
     finally:
+        for made in [output / ".unpacked"] if keep else [path for path in output.iterdir() if path != lock]:
+            if begun and made.is_dir():
+                shutil.rmtree(made, ignore_errors=True)
+            elif begun:
+                made.unlink(missing_ok=True)
         if begun and {path.name for path in output.iterdir()} <= {lock.name}:
             lock.unlink(missing_ok=True)
             output.rmdir()
