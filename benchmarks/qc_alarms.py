@@ -67,13 +67,12 @@ def passes(
     """Of each slice the masks by angle, as ANGLES has them, and the masks under dropout."""
     segmenter, _ = load_segmenter(checkpoint)
     threshold = float(segmenter.hparams["threshold"])
-    slices = [volume.hu(rank) for rank in range(volume.slices)]
     turned = Predictor([segmenter], torch.device("cpu"), rotations_deg=ANGLES)
-    by_angle = [list(found * 255 > threshold) for found in turned.passes(slices)]
+    by_angle = [list(found * 255 > threshold) for found in turned.passes(volume)]
     straight = Predictor([segmenter], torch.device("cpu"))
     segmenter.net.dropout.train()
     torch.manual_seed(0)
-    dropped = [straight.mask(slices, threshold) for _ in range(dropout_passes)]
+    dropped = [straight.mask(volume, threshold) for _ in range(dropout_passes)]
     return by_angle, [[mask[rank] for mask in dropped] for rank in range(volume.slices)]
 
 

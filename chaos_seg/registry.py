@@ -154,7 +154,7 @@ def _is(value: Any, annotation: Any) -> bool:
 
 
 LOSSES = Slot("loss", "chaos_seg.losses", "chaos_seg.training.losses")  # -> module: logits, targets -> scalar
-NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks")  # -> module: (N, 1, H, W) -> logits like it
+NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks", given=1)  # channels -> (N, C, H, W) -> logits
 OPTIMIZERS = Slot("optimizer", "chaos_seg.optimizers", "chaos_seg.training.optimizers", given=1)  # parameters
 SCHEDULERS = Slot("scheduler", "chaos_seg.schedulers", "chaos_seg.training.optimizers", given=2)  # optimizer, steps
 PREPROCESSINGS = Slot("preprocessing", "chaos_seg.preprocessings", "chaos_seg.data.preprocessing")

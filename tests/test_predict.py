@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def write_masks(mask: PackedMask, scan: Scan, formats: list[str], folder: Path) 
 class Bright:
     """Stands for a model: liver is what is bright."""
 
-    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        yield from (plane[None] / 255 for plane in slices)
+    def passes(self, scan: Scan) -> Iterator[np.ndarray]:
+        yield from (scan.hu(rank)[None] / 255 for rank in range(scan.slices))
 
 
 def body(points: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +11,7 @@ import pydicom
 import pytest
 
 from chaos_seg import predict as command
+from chaos_seg.data.scan import Scan
 from chaos_seg.files import read_csv, read_json
 
 pytest.importorskip("highdicom")
@@ -24,8 +25,8 @@ STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])
 def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
     """`python -m chaos_seg.predict` in this process, in tmp_path; returns the sentence that it ends with."""
 
-    def passes(_: object, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        yield from ((plane > 0)[None].astype(np.float32) for plane in slices)
+    def passes(_: object, scan: Scan) -> Iterator[np.ndarray]:
+        yield from ((plane > 0)[None].astype(np.float32) for plane in map(scan.hu, range(scan.slices)))
 
     model = SimpleNamespace(threshold=100.0, training_range=None, temperature=None)
     model.to = lambda _: SimpleNamespace(eval=int)

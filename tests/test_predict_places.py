@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from chaos_seg import predict as command
 from chaos_seg.data.dicom import read_mask, read_slice
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.inference import outputs
 
@@ -34,8 +35,8 @@ Predict = Callable[..., tuple[int, str]]
 def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
     """`python -m chaos_seg.predict` in this process; liver is where HU are above 0."""
 
-    def passes(_: object, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        yield from ((plane > 0)[None].astype(np.float32) for plane in slices)
+    def passes(_: object, scan: Scan) -> Iterator[np.ndarray]:
+        yield from ((scan.hu(rank) > 0)[None].astype(np.float32) for rank in range(scan.slices))
 
     model = SimpleNamespace(threshold=100.0, training_range=None, to=lambda _: SimpleNamespace(eval=int))
     monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))

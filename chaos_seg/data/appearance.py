@@ -1,6 +1,6 @@
 """What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,13 +71,6 @@ class FingerprintCounts:
         """With mm between slices, rows and columns."""
         cold_share = self._cold / max(self._pixels, 1)
         return Fingerprint(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share)
-
-    def watch(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A scan's slices as they are, while every EVERY-th is counted."""
-        for rank, hu in enumerate(slices):
-            if rank % EVERY == 0:
-                self.add(hu)
-            yield hu
 
 
 @dataclass(frozen=True)

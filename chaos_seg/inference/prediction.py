@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chaos_seg.data.appearance import Fingerprint, FingerprintCounts
+from chaos_seg.data.appearance import EVERY, Fingerprint, FingerprintCounts
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
@@ -42,7 +42,7 @@ def predict_scan(
     axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
 
     def planes() -> Iterator[np.ndarray]:
-        for passes in predictor.passes(counts.watch(_timed(axial.slices(scan), seconds))):
+        for passes in predictor.passes(_watched(axial.scan(scan), seconds, counts)):
             if len(passes) > 1:
                 disagreements.append(disagreement(passes * 255 > threshold))
             for one in kept:
@@ -77,11 +77,17 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[Slice
     return looked.findings, looked.slices, pictures.of(looked.slices)
 
 
-def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
-    while True:
+def _watched(scan: Scan, seconds: dict[str, float], counts: FingerprintCounts) -> Scan:
+    """The scan, whose reading is timed and whose slices are counted when they are read first."""
+    counted = set()
+
+    def read(rank: int) -> np.ndarray:
         started = time.perf_counter()
-        plane = next(slices, None)
+        hu = scan.hu(rank)
         seconds["read"] += time.perf_counter() - started
-        if plane is None:
-            return
-        yield plane
+        if rank % EVERY == 0 and rank not in counted:
+            counts.add(hu)
+            counted.add(rank)
+        return hu
+
+    return replace(scan, read=read)

@@ -98,7 +98,7 @@ def test_masks_are_those_of_torch(
     found = masks_by_metadata_alone(model, phantom_root)
     different = pixels = liver = 0
     for volume in open_patients(Path(config.data.store), chaos(phantom_root), PATIENTS):
-        expected = np.stack(predictor.mask([volume.hu(rank) for rank in range(volume.slices)], 90))
+        expected = np.stack(predictor.mask(volume, 90))
         different += np.count_nonzero(found[volume.name] != expected)
         pixels += expected.size
         liver += np.count_nonzero(expected)

@@ -1,7 +1,7 @@
 """How often predict reads each slice: once for the network, once for the alarms and their page."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ class Given:
     def __init__(self, *masks: np.ndarray):
         self.masks = np.stack(masks)
 
-    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for rank, _ in enumerate(slices):
+    def passes(self, scan: Scan) -> Iterator[np.ndarray]:
+        for rank in range(scan.slices):
+            scan.hu(rank)
             yield self.masks[:, rank].astype(np.float32)
 
 

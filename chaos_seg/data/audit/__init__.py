@@ -74,7 +74,7 @@ def refuse_errors(volumes: Sequence[StoredScan], sides: Mapping[str, str]) -> di
             "chaos_seg.audit, mend them, or train on it as it is with data.audit=off:",
             faults=[f"{error.code}, patient {error.patient}: {error.text}" for error in errors],
         )
-    warned = defaultdict(list)
+    warned: dict[str, list[str]] = defaultdict(list)
     for finding in findings:
         if finding.level == "warning":
             warned[finding.code] += finding.patients

@@ -1,6 +1,6 @@
 """Probabilities as NIfTI, read back by SimpleITK."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.inference.formats import writers_for
 from chaos_seg.inference.levels import KeptLevels
@@ -27,8 +28,8 @@ class Given(Predictor):
         models = [SimpleNamespace(temperature=t, to=lambda _: SimpleNamespace(eval=int)) for t in (2.0, 0.5)]
         super().__init__(models, None)  # type: ignore[arg-type]
 
-    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for hu in slices:
+    def passes(self, scan: Scan) -> Iterator[np.ndarray]:
+        for hu in map(scan.hu, range(scan.slices)):
             yield np.stack([hu / 1000, hu / 2000]).astype(np.float32)
 
 
