@@ -8,13 +8,18 @@ DEMO := demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 .PHONY: demo test lint format clean
 
 demo: $(READY)
-	$(BIN)/python -m chaos_seg.study study=demo name=$(DEMO) 'hydra.sweeper.params.seed="0"'
-	$(BIN)/python -m chaos_seg.compare outputs/$(DEMO)/*_seed*/
-	@echo
+	@echo "Three losses, a run each, on a built-in phantom: synthetic scans, no patients. Then their comparison and report."
+	@$(BIN)/python -m chaos_seg.study study=demo name=$(DEMO) 'hydra.sweeper.params.seed="0"'
+	@$(BIN)/python -m chaos_seg.compare outputs/$(DEMO)/*_seed0/ > outputs/$(DEMO)/compare.txt
+	@printf '\n%s\n\n' "DONE: three networks trained, each scored on a test patient that it never saw."
+	@awk 'BEGIN {RS = ""; ORS = "\n\n"} NR <= 2' outputs/$(DEMO)/compare.txt
+	@echo "All tables:   outputs/$(DEMO)/compare.txt"
 	@$(BIN)/python -m chaos_seg.report outputs/$(DEMO)
-	@echo "Look further: $(BIN)/tensorboard --logdir outputs/$(DEMO)"
+	@echo "Its curves:   $(BIN)/tensorboard --logdir outputs/$(DEMO)"
 	@echo "Its masks:    $(BIN)/python -m chaos_seg.predict ckpt=outputs/$(DEMO)/iou_seed0/checkpoints/best.ckpt" \
 	  "input=$$(ls -d outputs/store/phantoms/*128px_seed0) output=outputs/$(DEMO)_masks"
+	@echo "On patients:  $(BIN)/python -m chaos_seg.prepare data.root=CHAOS"
+	@echo "              $(BIN)/python -m chaos_seg.train experiment=best_cpu data.root=CHAOS"
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

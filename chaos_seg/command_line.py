@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,8 +40,14 @@ PATHS = frozenset(
     }
 )
 _SOURCE = ("data.source.images", "data.source.masks")
+_SHOWN = ("segment_label", "series_description", "content_description")
 NAMES = frozenset(
-    {"name", "series", "hydra.sweep.subdir", *_SOURCE, *(f"stated.{field.name}" for field in fields(Stated))}
+    {
+        *("name", "series", "hydra.sweep.subdir", "format.rtstruct.roi_name", "format.rtstruct.series_description"),
+        *(f"format.dicom_seg.{key}" for key in _SHOWN),
+        *(f"stated.{field.name}" for field in fields(Stated)),
+        *_SOURCE,
+    }
 )
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
@@ -50,21 +57,34 @@ _ELEMENT = re.compile(rf"\s*({_QUOTED}(?=\s*,)|(?:\$\{{[^{{}}]*\}}|[^,])*?)\s*,"
 _SWEEP = re.compile(r"\s*(?:choice|range|interval|glob|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)
 
 
+def command(name: str, *arguments: str) -> str:
+    """What a user types into a shell for it."""
+    return " ".join([f"python -m chaos_seg.{name}", *map(shlex.quote, arguments)])
+
+
 def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
     """For the task of a command whose settings are conf/<name>.yaml: started with sys.argv, it ends in plain errors."""
 
-    def command(task: Task) -> Callable[[], None]:
+    def as_main(task: Task) -> Callable[[], None]:
         start = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=name)(_plain_errors(task))
 
         @functools.wraps(task)
         def main() -> None:
             with one_sentence():
-                sys.argv[1:] = literal_arguments(quoted_ids(sys.argv[1:]))
+                given = [_resumed(text) for text in sys.argv[1:]] if name == "train" else sys.argv[1:]
+                flags = [text for text in given if text in ("-m", "--multirun")]  # argparse wants them first
+                sys.argv[1:] = flags + literal_arguments(quoted_ids([text for text in given if text not in flags]))
             start()
 
         return main
 
-    return command
+    return as_main
+
+
+def _resumed(argument: str) -> str:
+    """resume=RUN is short for ckpt_path=RUN/checkpoints/last.ckpt."""
+    run = argument.removeprefix("resume=")
+    return argument if run in (argument, "", "null") else f"ckpt_path={Path(run) / 'checkpoints' / 'last.ckpt'}"
 
 
 def _plain_errors(task: Task) -> Task:

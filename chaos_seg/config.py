@@ -191,6 +191,7 @@ class PredictConfig:
     check: bool
     series: Any  # all, a name, a list of names or null
     formats: list[str] | None
+    format: dict[str, dict[str, Any]]
     alarms: bool
     threshold: float | None
     device: str

@@ -20,7 +20,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import keep_temperature, load_segmenter
 from chaos_seg.training.trainer import first_device
 
 
@@ -48,7 +48,9 @@ def main(cfg: DictConfig) -> None:
     output = RunFolder(Path(config.output)) if config.output else run
     predictor = Predictor([segmenter], first_device(asdict(config.trainer), output.path), trained.batch_size)
     threshold = segmenter.threshold if config.threshold is None else config.threshold
-    score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
+    summary = score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
+    if own and config.output is None:
+        keep_temperature(checkpoint, summary["temperature"])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import complete_settings, flat, free_to_resume, network_input, weights_update
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import keep_temperature, load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.initial import begun, told
 from chaos_seg.training.segmenter import Segmenter
@@ -97,6 +97,9 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     best, epoch = load_segmenter(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
+    if summary["temperature"] is None:
+        log.info("No temperature was fitted: no validation patient has liver. predict can't calibrate this model.")
+    keep_temperature(run.checkpoint("best"), summary["temperature"])
     log_scores(trainer, asdict(config), summary["averages"])
     return summary
 

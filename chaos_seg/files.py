@@ -1,7 +1,6 @@
 """Writing files so that a killed process leaves the old file or the new one, never half of one."""
 
 import csv
-import fcntl
 import io
 import json
 import math
@@ -10,6 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from chaos_seg.errors import UserError
 
 
 @contextmanager
@@ -68,9 +71,17 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system lets go of it when the process ends, however it ends."""
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the system lets go of it when the
+    process ends, however it ends.
+
+    Raises:
+        UserError: `busy`, when that is given and another process holds it; without it this one waits.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        lock = FileLock(path).acquire(timeout=-1 if busy is None else 0, poll_interval=0.05)
+    except Timeout:
+        raise UserError(str(busy)) from None
+    with lock:
         yield

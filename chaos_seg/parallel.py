@@ -1,7 +1,9 @@
 """One task for many patients, by as many processes as there are cores, with a progress bar."""
 
+import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +13,15 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def in_parallel(task: Callable[[T], R], items: Sequence[T], what: str) -> Iterator[R]:
-    """`task` of each item, in order; the bar on a terminal says `what`. Task, items and results are pickled."""
+    """`task` of each item, in order; `what` heads a bar, or a line in a log. Task, items and results are pickled."""
+    if items and not sys.stderr.isatty():
+        log.info("%s: %d", what, len(items))
     results = _results(task, items)
     yield from tqdm(results, total=len(items), desc=what, unit="patient", disable=None if items else True)
 

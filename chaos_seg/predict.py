@@ -9,7 +9,6 @@ if __name__ == "__main__":
     answer_help("predict")  # before the imports that take seconds
 
 import logging
-import shutil
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +19,10 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.files import write_json
-from chaos_seg.inference.choices import chosen_device, common_modality, common_threshold
-from chaos_seg.inference.formats import expect_formats
-from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
+from chaos_seg.inference.choices import chosen_device, common_modality, common_threshold, expect_temperatures
+from chaos_seg.inference.formats import changed_options
+from chaos_seg.inference.one_file import OneFile
+from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, write_summaries
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.sharing.check import prove
 from chaos_seg.training.checkpoints import load_segmenter, model_hash
@@ -38,8 +37,10 @@ def main(cfg: DictConfig) -> None:
         for path in config.checkpoints():
             log.info("%s", prove(Path(path), chosen_device(config.device)))
         return
-    expect_formats(config.formats or ())
     source, output = Path(str(config.input)), Path(str(config.output))
+    file = OneFile.named(output, config.formats)
+    names = [file.format] if file else config.formats
+    options = changed_options(names, config.format)
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
@@ -48,22 +49,25 @@ def main(cfg: DictConfig) -> None:
         threshold=common_threshold(models) if config.threshold is None else config.threshold,
         postprocess=asdict(config.postprocess),
         rotations_deg=list(config.tta.rotations_deg),
-        formats=config.formats,
+        formats=names,
         alarms=config.alarms,
         chaos_seg=version("chaos_seg"),
+        format=options,
     )
+    expect_temperatures(models, config.checkpoints(), options)
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
-    unpacked = output / ".unpacked"
-    with held(output):
-        shutil.rmtree(unpacked, ignore_errors=True)
-        try:
-            search = find_scans(source, unpacked, modality=common_modality(models))
-            for reason in search.reasons():
-                log.warning("%s", reason)
-            outcomes = predict(choose(search.scans, config.names()), predictor, recipe, output)
-            write_json(output / "summary.json", summary_of(search, outcomes))
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
+    place = file.place if file else output
+    with held(place, keep=file is None) as unpacked:
+        search = find_scans(source, unpacked, modality=common_modality(models))
+        for reason in search.reasons():
+            log.warning("%s", reason)
+        chosen = choose(search.scans, config.names())
+        if file is not None:
+            file.expect_one(chosen)
+        outcomes = predict(chosen, predictor, recipe, place)
+        write_summaries(search, outcomes, place)
+        if file is not None:
+            file.take(outcomes)
     closing_words(search, outcomes, output)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module, metadata
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chaos_seg.errors import UserError
@@ -38,14 +39,19 @@ class Slot:
     def __init__(self, kind: str, group: str, home: str, given: int = 0):
         self.kind, self.group, self.home, self.given = kind, group, home, given
         self._entries: dict[str, Callable[..., Any]] = {}
+        self._needs: dict[str, tuple[str, str]] = {}
 
-    def register(self, name: str) -> Callable[[E], E]:
-        """Decorator: make a function or class known as `name`."""
+    def register(self, name: str, needs: tuple[str, str] | None = None) -> Callable[[E], E]:
+        """Decorator: make a function or class known as `name`; it `needs` a package that is not always installed, of
+        an extra of ours, ("nibabel", "clinical").
+        """
 
         def add(entry: E) -> E:
             if self._entries.get(name, entry) is not entry:
                 raise ValueError(f"{self.kind} {name!r} is registered already, as {self._entries[name]}")
             self._entries[name] = entry
+            if needs is not None:
+                self._needs[name] = needs
             return entry
 
         return add
@@ -58,10 +64,20 @@ class Slot:
         """All there is: ours in the order in which they are defined, then those of installed packages."""
         return {**self._ours(), **{name: self[name] for name in sorted(self._plugins())}}
 
+    def installed(self, name: str) -> bool:
+        """Whether the package is there that an entry of ours needs."""
+        self._ours()
+        return name not in self._needs or find_spec(self._needs[name][0]) is not None
+
     def __getitem__(self, name: object) -> Callable[..., Any]:
-        """Raises UserError, which lists what there is, for a name that nothing has."""
+        """Raises UserError, which lists what there is, for a name that nothing has; and for a package it lacks."""
         ours, plugins = self._ours(), self._plugins()
         if name in ours:
+            if not self.installed(str(name)):
+                package, extra = self._needs[str(name)]
+                raise UserError(
+                    f"{self.kind} {name} needs {package}; install it with pip install -e '.[{extra}]', or leave it out."
+                )
             return ours[str(name)]
         if name in plugins:
             entry = plugins[str(name)]

@@ -13,8 +13,9 @@ from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.data.store import StoredScan, data_hash
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, decoded_sides, open_sides, train
+from chaos_seg.files import locked
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import flat, free_to_resume
+from chaos_seg.run_settings import complete_settings, flat, free_to_resume, is_incidental
 from chaos_seg.training.checkpoints import model_hash, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,24 @@ def keeping_the_models(config: TrainConfig, typed: Sequence[str]) -> TrainConfig
     kept = ", ".join([*(f"{slot} {made[slot]['name']}" for slot in changed), f"image_size={size}"])
     log.info("Of the model in init: %s; network=..., preprocessing=... and image_size=... change that.", kept)
     return replace(config, image_size=size, **changed)
+
+
+def stopped_before(config: TrainConfig, folder: Path) -> Path | None:
+    """The newest run beside `folder` with the same settings that was stopped and can go on; None without any."""
+    wanted = flat(asdict(completed(config)))
+    for path in sorted(folder.parent.glob("*/config.yaml"), reverse=True):
+        run = RunFolder(path.parent)
+        if run.path == folder or run.status not in ("running", "failed") or not run.checkpoint("last").exists():
+            continue
+        try:
+            saved = flat(complete_settings(run.settings()))
+            with locked(run.path / ".lock", "in use"):
+                pass
+        except Exception:  # it works on, or is damaged: what is only said stops no other run
+            continue
+        if all(saved.get(key) == value or is_incidental(key) for key, value in wanted.items()):
+            return run.path
+    return None
 
 
 def open_run(

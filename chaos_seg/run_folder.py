@@ -4,12 +4,11 @@
     checkpoints/{best,last}.ckpt, tb/          what training leaves
     metrics.csv                                a row an epoch
     predictions/<patient>/img000.png           what scoring leaves: masks,
-    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json, figures/
+    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, reliability.csv, summary.json, figures/
 
 It imports nothing of training, and reads settings of older versions by their present names.
 """
 
-import fcntl
 import platform
 import shlex
 import subprocess
@@ -27,7 +26,7 @@ from omegaconf import OmegaConf
 
 from chaos_seg.data.splits import Split
 from chaos_seg.errors import UserError
-from chaos_seg.files import read_json, write_bytes, write_json
+from chaos_seg.files import locked, read_json, write_bytes, write_json
 from chaos_seg.run_settings import complete_settings, flat, is_incidental, renamed
 
 PACKAGES = ("chaos_seg", "torch", "lightning", "numpy", "pydicom", "albumentations", "opencv-python-headless")
@@ -59,6 +58,7 @@ class RunFolder:
     per_patient = _Inside("per_patient.csv")
     challenge = _Inside("challenge.csv")
     calibration = _Inside("calibration.csv")
+    reliability = _Inside("reliability.csv")
     summary = _Inside("summary.json")
     figures = _Inside("figures")
 
@@ -153,13 +153,10 @@ class RunFolder:
             UserError: another process works in the folder, or it holds a run and `resume` is false.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"{self.path}: another process is training in this folder; wait for it.") from None
+        busy = f"{self.path}: another process is training in this folder; wait for it."
+        with locked(self.path / ".lock", busy):
             if not resume and self.exists:
-                resume_it = shlex.quote(f"ckpt_path={self.checkpoint('last')}")
+                resume_it = shlex.quote(f"resume={self.path}")
                 raise UserError(
                     f"{self.path}: expected a new folder, found a run in it; resume it with {resume_it} or choose "
                     "another hydra.run.dir (of a sweep: hydra.sweep.dir)."

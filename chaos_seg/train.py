@@ -5,6 +5,8 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("train")  # before the imports that take seconds
 
+import logging
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +15,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from chaos_seg.command_line import hydra_command
+from chaos_seg.command_line import command, hydra_command
 from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
-from chaos_seg.reopened import keeping_the_models
+from chaos_seg.reopened import keeping_the_models, stopped_before
 from chaos_seg.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def _resumed(ckpt_path: str, overrides: list[str]) -> TrainConfig:
@@ -47,10 +51,15 @@ def main(cfg: DictConfig) -> None:
             "--multirun: expected one device and no ckpt_path, since several processes would each start the sweep; "
             "run the jobs one by one."
         )
-    typed = cast(list[str], OmegaConf.to_container(context.overrides.task))
+    typed, folder = cast(list[str], OmegaConf.to_container(context.overrides.task)), Path(context.runtime.output_dir)
     resumed = config.ckpt_path is not None
     config = _resumed(str(config.ckpt_path), typed) if resumed else keeping_the_models(config, typed)
-    train(config, Path(context.runtime.output_dir))
+    if not resumed and context.mode == RunMode.RUN and (stopped := stopped_before(config, folder)):
+        log.info("A run with these settings was stopped. To go on with it: %s", command("train", f"resume={stopped}"))
+    if train(config, folder) and context.mode == RunMode.RUN:
+        best = RunFolder(folder).checkpoint("best")
+        log.info("Curves: tensorboard --logdir %s", shlex.quote(str(folder)))
+        log.info("Masks:  %s", command("predict", f"ckpt={best}", "input=SCANS", "output=MASKS"))
 
 
 if __name__ == "__main__":

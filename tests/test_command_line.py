@@ -1,6 +1,7 @@
 """Paths and names as a user types them, through Hydra's own parser and composition, then through the commands."""
 
 import re
+import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from chaos_seg import compare, export, report
-from chaos_seg.command_line import CONF_DIR, NAMES, PATHS, literal_arguments
+from chaos_seg.command_line import CONF_DIR, NAMES, PATHS, hydra_command, literal_arguments
 from chaos_seg.config import (
     AuditConfig,
     EvaluateConfig,
@@ -180,10 +181,10 @@ def test_each_setting_that_is_text_is_a_path_a_name_or_a_choice() -> None:
     choices = {"device", "downloads.url", "downloads.md5"}
     choices |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision", "deterministic")}
     settings = {name for schema in SCHEMAS.values() for name in text_settings(schema)}
-    lists = {"formats", "trainer.limit_train_batches"}
+    lists = {"formats", "format", "trainer.limit_train_batches"}
     slots = {"data.source", "data.split", "preprocessing", "augmentation", "network", "loss", "optimizer", "scheduler"}
     assert settings - choices - lists - slots - {"logger"} == {
-        key for key in PATHS | NAMES if not key.startswith(("hydra.", "data.source."))
+        key for key in PATHS | NAMES if not key.startswith(("hydra.", "data.source.", "format."))
     }
 
 
@@ -209,3 +210,18 @@ def test_a_runs_settings_are_read_back_as_they_were(text: str, tmp_path: Path) -
     config.data.root, config.name, config.data.split["val"] = text, text, [text]
     (tmp_path / "config.yaml").write_text(as_yaml(config))
     assert checked(TrainConfig, OmegaConf.load(tmp_path / "config.yaml")) == config
+
+
+def test_flags_may_stand_anywhere_and_resume_is_short_for_the_last_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr("hydra.main", lambda **_: lambda task: lambda: given.append(sys.argv[1:]))
+    for arguments in (["seed=1", "--multirun", "loss=bce,dice"], ["resume=a, b", "epochs=3"], ["resume=null"]):
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        hydra_command("train")(lambda cfg: None)()
+    assert given == [
+        ["--multirun", "seed=1", "loss=bce,dice"],
+        ["ckpt_path='a, b/checkpoints/last.ckpt'", "epochs=3"],
+        ["resume=null"],
+    ]

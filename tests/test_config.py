@@ -101,7 +101,7 @@ def test_mistyped_keys_and_values_are_refused(override: str, said: str) -> None:
         (["data.split.name=folds"], "data.split.name=folds: expected one of kfold, lists, seeded"),
         (["data.split.test=[16]"], "a patient on two sides is a leak"),
         (["scheduler=cosine", "scheduler.warmup=1"], "scheduler.warmup=1.0: expected a share of the steps"),
-        (["+logger.wondb={}"], "logger.name=wondb: expected one of tensorboard"),
+        (["+logger.wondb={}"], "logger.name=wondb: expected one of csv, mlflow, tensorboard"),
     ],
 )
 def test_what_a_slot_refuses_is_refused_before_training(

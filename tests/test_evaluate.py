@@ -26,7 +26,7 @@ def test_a_finished_run_is_scored_again_elsewhere(
     code, out, err = finish([*score, f"run={run}", "threshold=250"], tmp_path)
     assert code == 1 and "for the scores of threshold=250.0 with output=FOLDER" in err
     code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
-    assert code == 1 and "resume it with ckpt_path=" in err
+    assert code == 1 and "resume it with resume=" in err
     assert not (run / ".hydra").exists()
     code, out, err = finish([*score, f"run={phantom_root}"], tmp_path)
     assert code == 1 and f"{phantom_root}: expected the folder of a run" in err and "Traceback" not in err

@@ -7,7 +7,9 @@ from omegaconf import OmegaConf
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.errors import UserError
-from chaos_seg.reopened import settings_of
+from chaos_seg.experiment import train
+from chaos_seg.files import read_json, write_json
+from chaos_seg.reopened import settings_of, stopped_before
 from chaos_seg.run_folder import RunFolder
 
 
@@ -27,3 +29,18 @@ def test_another_root_takes_the_place_of_a_runs_phantom(
     config.data.source = {"name": "chaos"}
     run.config.write_text(OmegaConf.to_yaml(asdict(config)))
     assert settings_of(run, str(phantom_root), None).data.source == {"name": "chaos"}
+
+
+def test_a_stopped_run_with_the_same_settings_is_found(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    run, new = RunFolder(tmp_path / "runs" / "a"), tmp_path / "runs" / "b"
+    train(configure(), run.path)
+    assert stopped_before(configure(), new) is None  # it is finished
+    write_json(run.manifest_file, {**read_json(run.manifest_file), "status": "failed"})
+    assert stopped_before(configure("overlay_every_epochs=3"), new) == run.path
+    for other in ("epochs=5", "loss=dice", "data.split.val=[4]"):
+        assert stopped_before(configure(other), new) is None
+    assert stopped_before(configure(), run.path) is None
+    with run.recorded(True, 1):
+        assert stopped_before(configure(), new) is None  # it works
+    (run.path / "config.yaml").write_text("network: {}")
+    assert stopped_before(configure(), new) is None

@@ -74,7 +74,7 @@ Configure = Callable[..., TrainConfig]
 
 def test_a_used_folder_is_refused(configure: Configure, finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.ckpt")}
-    with pytest.raises(UserError, match=r"expected a new folder, found a run in it; resume it with ckpt_path="):
+    with pytest.raises(UserError, match=r"expected a new folder, found a run in it; resume it with resume="):
         train(configure(), finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*.ckpt")}
 

@@ -8,7 +8,9 @@ import faulthandler
 import multiprocessing
 import os
 import struct
+import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset
@@ -55,7 +57,7 @@ def pixels(dataset: Dataset) -> np.ndarray:
 
 def _decoded_apart(dataset: Dataset) -> np.ndarray:
     """Decode in a process of its own, since GDCM aborts it on one damaged codestream in fifty."""
-    context = multiprocessing.get_context("fork")
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_pixels, args=(dataset, sender))
     process.start()

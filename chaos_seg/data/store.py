@@ -73,11 +73,9 @@ def _headers(folder: Path) -> list[SliceHeader]:
 def _read_plane(path: Path, dtype: str, shape: tuple[int, int], rank: int) -> np.ndarray:
     # Neither np.load, which parses the header each time, nor a mapping, whose pages count as memory of the process.
     pixels = np.empty(shape, dtype)
-    file = os.open(path, os.O_RDONLY)
-    try:
-        count = os.preadv(file, [pixels.data], HEADER_BYTES + rank * pixels.nbytes)
-    finally:
-        os.close(file)
+    with path.open("rb", buffering=0) as file:
+        file.seek(HEADER_BYTES + rank * pixels.nbytes)
+        count = file.readinto(pixels.data)
     if count != pixels.nbytes:
         raise OSError(errno.EIO, "the stored volume ends early; remove it and it is decoded again", str(path.parent))
     return pixels

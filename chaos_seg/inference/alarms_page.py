@@ -9,7 +9,7 @@ from PIL import Image
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.inference.alarms import SliceAlarm
-from chaos_seg.reporting.overlays import body_box, overlay
+from chaos_seg.reporting.overlays import slice_picture
 from chaos_seg.reporting.page import data_uri, render
 
 SHOWN = 12  # slices of a scan
@@ -48,7 +48,7 @@ class Pictures:
 
     def _read(self, rank: int) -> np.ndarray:
         plane = self._scan.hu(rank)
-        self._drawn[rank] = _picture(plane, self._mask[rank])
+        self._drawn[rank] = _picture(self._scan, plane, self._mask[rank])
         return plane
 
     def of(self, alarms: Sequence[SliceAlarm]) -> list[str]:
@@ -65,14 +65,9 @@ def alarms_page(scans: Sequence[ScanSection], synthetic: bool) -> str:
     return page.encode(errors="backslashreplace").decode()  # a scan's name is a folder's, whose bytes may be no UTF-8
 
 
-def _picture(hu: np.ndarray, predicted: np.ndarray) -> bytes:
-    """The slice, cut to the body and wherever the mask lies, with the predicted outline, as JPEG."""
-    picture = overlay(hu, np.zeros_like(predicted), predicted)
-    factor = picture.shape[0] // hu.shape[0]
-    box = []
-    for axis, body in enumerate(body_box(hu)):
-        places = [body.start, body.stop - 1, *np.flatnonzero(predicted.any(axis=1 - axis)).tolist()]
-        box.append(slice(min(places) * factor, (max(places) + 1) * factor))
+def _picture(scan: Scan, hu: np.ndarray, predicted: np.ndarray) -> bytes:
+    """The slice, cut to the body and wherever the mask lies, with the predicted mask, as JPEG."""
+    picture = slice_picture(scan, hu, np.zeros_like(predicted), predicted)
     file = io.BytesIO()
-    Image.fromarray(picture[box[0], box[1]]).save(file, "jpeg", quality=88, subsampling=0)  # a quarter of a PNG
+    Image.fromarray(picture).save(file, "jpeg", quality=88, subsampling=0)  # a quarter of a PNG
     return file.getvalue()

@@ -1,6 +1,7 @@
-"""What a command leaves open: the device, and the threshold of several models."""
+"""What a command leaves open or asks of its models: the device, the threshold, temperatures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -39,3 +40,18 @@ def common_modality(segmenters: Sequence[Segmenter]) -> str:
     if len(modalities) > 1:
         raise UserError("ckpt: expected models of one modality, found some of CT and some of MR; name those of one.")
     return str(modalities.pop())
+
+
+def expect_temperatures(
+    segmenters: Sequence[Segmenter], paths: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None
+) -> None:
+    """Raises UserError for a model without a temperature where `options` of the formats ask for calibrated ones."""
+    if not (options or {}).get("probability", {}).get("calibrated"):
+        return
+    for segmenter, path in zip(segmenters, paths, strict=True):
+        if segmenter.temperature is None:
+            raise UserError(
+                f"{path}: expected a temperature for calibrated probabilities, found none: it is fitted on validation "
+                "patients with liver when a run ends; score its run again with python -m chaos_seg.evaluate run=RUN, "
+                "or take format.probability.calibrated=false."
+            )

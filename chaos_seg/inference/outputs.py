@@ -1,6 +1,5 @@
 """Scans predicted into folders, one each: masks, alarms and what became of them; kept, refused and failed ones too."""
 
-import fcntl
 import logging
 import shutil
 import time
@@ -17,10 +16,12 @@ from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import FoundScan, Search
 from chaos_seg.errors import UserError, unusable_file
-from chaos_seg.files import read_json, write_bytes, write_json
+from chaos_seg.files import locked, read_csv, read_json, write_bytes, write_csv, write_json
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.inference.alarms_page import ScanSection, alarms_page
 from chaos_seg.inference.formats import Writer, writers_for
+from chaos_seg.inference.formats.measures import FILE
+from chaos_seg.inference.levels import KeptLevels
 from chaos_seg.inference.prediction import Prediction, alarms_of, predict_scan
 from chaos_seg.inference.predictor import Predictor
 
@@ -39,6 +40,7 @@ class Recipe:
     formats: list[str] | None
     alarms: bool
     chaos_seg: str  # version
+    format: dict[str, dict[str, Any]] | None = None  # options of the formats that have others than by default
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,16 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
         UserError: the scan makes no volume, or no format can hold its mask, which is known before it is predicted.
     """
     scan = found.open()
-    writers, refused = writers_for(scan, recipe.formats)
+    writers, refused = writers_for(scan, recipe.formats, recipe.format)
     if not writers:
         raise UserError("; ".join(f"no {name}: {reason}" for name, reason in refused.items()))
-    prediction = predict_scan(scan, predictor, recipe.threshold, **recipe.postprocess)
-    refused |= _write_masks(writers, prediction, folder)
+    kept = {name: KeptLevels(folder / f".{name}", one.levels) for name, one in writers.items() if one.levels}
+    prediction = predict_scan(scan, predictor, recipe.threshold, **recipe.postprocess, kept=[*kept.values()])
+    refused |= _write_masks(writers, prediction, kept, folder)
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)
-    notes = [*scan.warnings, *_squeezed(scan), *(note for writer in writers.values() for note in writer.notes)]
+    notes = [*scan.warnings, *_squeezed(scan)]
+    notes += dict.fromkeys(note for writer in writers.values() for note in writer.notes)
     notes += dict.fromkeys(_unlike_training(prediction, predictor))
     suspicious: list[SliceAlarm] = []
     if recipe.alarms:
@@ -164,12 +168,18 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     return summary, f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
 
 
-def _write_masks(writers: Mapping[str, Writer], prediction: Prediction, folder: Path) -> dict[str, str]:
-    """Write every format; returns those that another library failed at, and why: the others are kept."""
+def _write_masks(
+    writers: Mapping[str, Writer], prediction: Prediction, kept: Mapping[str, KeptLevels], folder: Path
+) -> dict[str, str]:
+    """Write every format, of the mask or of the probabilities kept for it; returns those that another library failed
+    at, and why: the others are kept.
+    """
     started, failed = time.perf_counter(), {}
     for name, writer in writers.items():
         try:
-            writer.write(prediction.mask, folder)
+            writer.write(kept.get(name, prediction.mask), folder)
+            if name in kept:
+                kept[name].path.unlink()
         except OSError:
             raise
         except Exception as error:
@@ -217,6 +227,14 @@ def summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
+def write_summaries(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:
+    """summary.json, and of the scans that were measured summary.csv."""
+    write_json(output / "summary.json", summary_of(search, outcomes))
+    files = {outcome.name: output / outcome.name / FILE for outcome in outcomes if outcome.failure is None}
+    if rows := [{**row, "scan": name} for name, file in files.items() if file.exists() for row in read_csv(file)]:
+        write_csv(output / "summary.csv", rows)
+
+
 def closing_words(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:
     """Say what was done, and how many files are in no scan.
 
@@ -235,12 +253,16 @@ def closing_words(search: Search, outcomes: Sequence[Outcome], output: Path) -> 
         *([f"{lost} files or folders left out that may hold slices"] if lost else []),
     ]
     if wrong:
-        raise UserError(f"{'; '.join(wrong)}; see above, and {output / 'summary.json'}. What was done is kept.")
+        where = f"see above, and {output / 'summary.json'}" if output.is_dir() else "see above"
+        raise UserError(f"{'; '.join(wrong)}; {where}. What was done is kept.")
 
 
 @contextmanager
-def held(output: Path) -> Iterator[None]:
-    """Hold an output folder against a second process; one that stays empty is removed again.
+def held(output: Path, keep: bool = True) -> Iterator[Path]:
+    """Hold an output folder against a second process; one that stays empty is removed again, and any without `keep`.
+
+    Yields:
+        A folder in it for what is unpacked, which is gone at the end.
 
     Raises:
         UserError: one works in it already, or it can't be made.
@@ -251,16 +273,18 @@ def held(output: Path) -> Iterator[None]:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output={output}: it can't be made ({error.strerror}); name another folder.") from None
-    with (output / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"output={output}: another process is writing there; wait for it, or name another."
-            ) from None
-        try:
-            yield
-        finally:
-            if [path.name for path in output.iterdir()] == [".lock"]:
-                (output / ".lock").unlink()
-                output.rmdir()
+    lock, begun = output / ".lock", False
+    try:
+        with locked(lock, f"output={output}: another process is writing there; wait for it, or name another."):
+            begun = True
+            shutil.rmtree(output / ".unpacked", ignore_errors=True)
+            yield output / ".unpacked"
+    finally:
+        for made in [output / ".unpacked"] if keep else [path for path in output.iterdir() if path != lock]:
+            if begun and made.is_dir():
+                shutil.rmtree(made, ignore_errors=True)
+            elif begun:
+                made.unlink(missing_ok=True)
+        if begun and {path.name for path in output.iterdir()} <= {lock.name}:
+            lock.unlink(missing_ok=True)
+            output.rmdir()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
 from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
 from chaos_seg.inference.alarms_page import Pictures
+from chaos_seg.inference.levels import KeptLevels
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
 
@@ -29,15 +30,25 @@ class Prediction:
 
 
 def predict_scan(
-    scan: Scan, predictor: Predictor, threshold: float, largest_component: bool, fill_holes: bool
+    scan: Scan,
+    predictor: Predictor,
+    threshold: float,
+    largest_component: bool,
+    fill_holes: bool,
+    kept: Sequence[KeptLevels] = (),
 ) -> Prediction:
-    """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
+    """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand; the
+    probabilities themselves go to `kept`.
+    """
     axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
 
     def planes() -> Iterator[np.ndarray]:
         for passes in predictor.passes(_watched(axial.scan(scan), seconds, counts)):
             if len(passes) > 1:
                 disagreements.append(disagreement(passes * 255 > threshold))
+            for one in kept:
+                probability = predictor.mean(passes, one.levels.calibrated)
+                one.append(axial.plane_back(probability) if axial.streams else probability)
             plane = passes.mean(axis=0) * 255 > threshold
             yield axial.plane_back(plane) if axial.streams else plane
 
@@ -46,6 +57,8 @@ def predict_scan(
     seconds["network"] = time.perf_counter() - started - seconds["read"]
     if not axial.streams:
         mask = PackedMask(axial.back(np.stack(mask)))
+        for one in kept:
+            one.replace(axial.back(np.stack(one)))
     if largest_component:
         mask = PackedMask(masks.largest_component(mask))
     if fill_holes:

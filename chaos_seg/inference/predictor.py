@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from chaos_seg.data.scan import Scan
+from chaos_seg.evaluation.temperature import by_temperature
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.training.segmenter import Segmenter
 
@@ -53,10 +54,18 @@ class Predictor:
             for number in range(len(batch)):
                 yield np.stack([preprocessing.back(one[number], hu[number]) for preprocessing, hu, one in seen])
 
+    def mean(self, passes: np.ndarray, calibrated: bool = False) -> np.ndarray:
+        """Of passes() over one slice, as they are or each by the temperature of its model: float32 (rows, columns)."""
+        if calibrated:
+            temperatures = [segmenter.temperature or 1.0 for segmenter in self.segmenters for _ in self.rotations_deg]
+            passes = np.stack([by_temperature(one, t) for one, t in zip(passes, temperatures, strict=True)])
+        mean: np.ndarray = passes.mean(axis=0)
+        return mean
+
     def probabilities(self, scan: Scan) -> Iterator[np.ndarray]:
         """The mean of passes(): float32 (rows, columns) for each slice."""
         for passes in self.passes(scan):
-            yield passes.mean(axis=0)
+            yield self.mean(passes)
 
     def mask(self, scan: Scan, threshold: float) -> PackedMask:
         """Liver where 255 * probability is above the threshold."""

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.statistics import RESAMPLES
 from chaos_seg.reporting import figures
+from chaos_seg.reporting.calibration import calibration_figure, calibration_table
 from chaos_seg.reporting.comparison import (
     challenge_table,
     means_table,
@@ -66,7 +67,7 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
 
 def _tables(runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, synthetic: bool) -> dict[str, list[Table]]:
     """By the place on the page that they have."""
-    published = published_table(runs)
+    published, calibration = published_table(runs), calibration_table(runs)
     scores = {arm: [row for run in members for row in run.scores] for arm, members in arms.items()}
     challenge = {arm: [row for run in members for row in run.challenge] for arm, members in arms.items()}
     slices = {row.patient: row.slices for run in runs for row in run.scores}
@@ -78,6 +79,7 @@ def _tables(runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, synthe
         "metrics": [metrics_table(runs)],
         "challenge": [challenge_table(challenge)],
         "thresholds": [threshold_table(runs)],
+        "calibration": [calibration] if calibration else [],
         "deviations": [deviations_table([run.config for run in runs], slices, synthetic)],
         "runs": [runs_table(runs)],
     }
@@ -94,6 +96,7 @@ def _figures(runs: Sequence[Run], arms: figures.Arms, last: str) -> dict[str, Fi
         "metrics": figures.curve_figure(arms, means, "Score, mean over patients", "dice"),
         "positions": figures.position_figure(arms, last, runs[0].summary["far_mm"]),
         "thresholds": figures.threshold_figure(arms, last),
+        "calibration": calibration_figure(runs),
     }
 
 

@@ -13,6 +13,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluation.calibration import LEVELS
 from chaos_seg.evaluation.pairing import Paired, Score, per_patient
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore
+from chaos_seg.evaluation.temperature import BINS, LOGITS
 from chaos_seg.files import read_csv, read_json
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import flat, is_incidental
@@ -66,6 +67,21 @@ class Run:
             counts = levels_of.setdefault(row["patient"], np.zeros((2, LEVELS), np.int64))
             counts[:, int(row["level"])] = int(row["other"]), int(row["liver"])
         return levels_of
+
+    @cached_property
+    def logits(self) -> dict[str, np.ndarray]:
+        """count_logits() of each patient with liver, int64 (2, BINS); none of a run that did not count them."""
+        path, logits_of = RunFolder(self.folder).reliability, dict[str, np.ndarray]()
+        for row in read_csv(path) if path.exists() else ():
+            counts = logits_of.setdefault(row["patient"], np.zeros((2, BINS), np.int64))
+            counts[:, np.searchsorted(LOGITS, float(row["logit"]))] = int(row["other"]), int(row["liver"])
+        return logits_of
+
+    @property
+    def temperature(self) -> float | None:
+        """Fitted on its validation patients; None where they have no liver, or when it was not counted."""
+        fitted: float | None = self.summary.get("temperature")
+        return fitted
 
     def patients(self, side: str) -> list[str]:
         """The patients of one side."""

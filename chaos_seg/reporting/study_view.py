@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def progress(study: Path, total: int) -> str:
     """How far a study is, and what is left of it at the pace of the runs that are finished."""
     seconds = [run.manifest()["seconds"] for run in _runs(study) if run.status == "finished"]
-    left = f", about {_duration(sum(seconds) / len(seconds) * (total - len(seconds)))} left" if seconds else ""
+    left = f", about {duration(sum(seconds) / len(seconds) * (total - len(seconds)))} left" if seconds else ""
     return f"{len(seconds)} of {total} runs finished{left if len(seconds) < total else ''}"
 
 
@@ -30,7 +30,7 @@ def study_table(study: Path) -> str:
         if manifest["status"] == "finished":
             dice = read_json(run.summary)["averages"]["volume_dice"]
             words = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
-        lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {words}")
+        lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {duration(manifest['seconds'] or 0):>9}  {words}")
     if unfinished := [run.name for run, status in study_runs(study).items() if status != "finished"]:
         lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
     return "\n".join(lines)
@@ -59,7 +59,8 @@ def _runs(study: Path) -> list[RunFolder]:
     return [run for run in map(RunFolder, folders) if run.status is not None]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2 h 05 min`."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

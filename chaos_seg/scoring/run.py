@@ -16,6 +16,7 @@ from chaos_seg.data.store import data_hash
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, as_rows, averages, challenge_averages
 from chaos_seg.evaluation.surface import monai_version
+from chaos_seg.evaluation.temperature import BINS, fitted_temperature
 from chaos_seg.files import write_csv, write_json
 from chaos_seg.inference.formats.png import write_png
 from chaos_seg.inference.predictor import Predictor
@@ -39,7 +40,7 @@ def score_run(
     """Score a model of a run, whose checkpoint has this file name and epoch, and write all that a reader wants to
     `output`; returns summary.json's content.
     """
-    scores, challenge, shown = score_sides(predictor, sides, output, threshold)
+    scores, challenge, shown, temperature = score_sides(predictor, sides, output, threshold)
     volumes = [volume for side in sides.values() for volume in side]
     synthetic = any(volume.synthetic for volume in volumes)
     loss = predictor.segmenters[0].hparams["loss"]["name"]
@@ -54,6 +55,7 @@ def score_run(
         "checkpoint": checkpoint[0],
         "epoch": checkpoint[1],
         "threshold": threshold,
+        "temperature": temperature,
         "synthetic": synthetic,
         "data_fingerprint": data_hash(volumes),
         "patients": len(scores),
@@ -71,12 +73,13 @@ def score_run(
 
 def score_sides(
     predictor: Predictor, sides: Mapping[str, Sequence[Scan]], output: RunFolder, threshold: float
-) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan]]:
-    """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv and
-    calibration.csv into `output`.
+) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan], float | None]:
+    """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv,
+    calibration.csv and reliability.csv into `output`.
 
     Returns:
-        Both scores of every patient, and the scans of the side to take pictures of: test, or validation without any.
+        Both scores of every patient, the scans of the side to take pictures of: test, or validation without any, and
+        the temperature that validation patients give, None where they have no liver.
     """
     patients = [(volume, side) for side, volumes in sides.items() for volume in volumes]
     synthetic = any(volume.synthetic for volume, _ in patients)
@@ -86,24 +89,33 @@ def score_sides(
     challenge: list[ChallengeScore] = []
     slices: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
+    logits: list[dict[str, Any]] = []
+    of_validation = np.zeros((2, BINS), np.int64)
     shown: list[ScoredScan] = []
     total = sum(volume.slices for volume, _ in patients)
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
-        for volume, side in patients:
+        for number, (volume, side) in enumerate(patients, 1):
+            log.info("Scoring patient %s (%s), %d of %d", volume.name, side, number, len(patients))
             scan = score_scan(volume, side, predictor, threshold, bar)
+            log.info("  volume Dice %.3f; its surface distances follow", scan.score.values["volume_dice"])
             write_png(scan.case.predicted, partial / volume.name)
             scores.append(scan.score)
             challenge += scan.challenge()
             slices += scan.slice_rows()
             levels += scan.level_rows()
+            logits += scan.logit_rows()
+            of_validation += scan.logits if side == "val" else 0
             shown += [scan] if side == ("test" if "test" in sides else "val") else []
     shutil.rmtree(output.predictions, ignore_errors=True)
     partial.rename(output.predictions)
     write_csv(output.per_slice, slices)
     write_csv(output.per_patient, as_rows(scores, synthetic))
     write_csv(output.calibration, levels)
+    output.reliability.unlink(missing_ok=True)
+    if logits:
+        write_csv(output.reliability, logits)
     write_csv(output.challenge, [{**asdict(row), "synthetic": synthetic} for row in challenge])
-    return scores, challenge, shown
+    return scores, challenge, shown, fitted_temperature(of_validation)
 
 
 def example_slices(slices: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -126,5 +138,5 @@ def _draw_example(kind: str, row: Mapping[str, Any], scan: ScoredScan, output: R
     dice = float(score.dice(np.array([row[field] for field in score.FIELDS])))
     place = f"Patient {volume.name} ({scan.side}), slice {rank + 1} of {volume.slices}"
     text = f"{title}: {kind} slice\n{place}: Dice {dice:.3f}"
-    draw_slice(as_ct(volume).hu(rank), scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
+    draw_slice(as_ct(volume), rank, scan.case.true[rank], scan.case.predicted[rank], text, output.example(kind))
     return {"patient": volume.name, "side": scan.side, "slice": rank + 1, "slices": volume.slices, "dice": dice}

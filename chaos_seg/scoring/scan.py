@@ -12,6 +12,7 @@ from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
 from chaos_seg.evaluation.surface import monai_version
+from chaos_seg.evaluation.temperature import BINS, LOGITS, count_logits
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
 
@@ -26,6 +27,7 @@ class ScoredScan:
     side: str
     far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
     levels: np.ndarray  # count_levels(), int64 (2, 256)
+    logits: np.ndarray  # count_logits() of the slices with liver, int64 (2, BINS)
     case: Case
 
     @property
@@ -59,20 +61,35 @@ class ScoredScan:
             for level in range(LEVELS)
         ]
 
+    def logit_rows(self) -> list[dict[str, Any]]:
+        """Rows of reliability.csv: the bins that have pixels."""
+        other, liver = self.logits
+        return [
+            {
+                "patient": self.volume.name,
+                "logit": LOGITS[place],
+                "other": int(other[place]),
+                "liver": int(liver[place]),
+            }
+            for place in np.flatnonzero(other + liver).tolist()
+        ]
+
 
 def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
     mask, true_mask, counts, far = PackedMask(), PackedMask(), [], []
-    levels = np.zeros((2, LEVELS), np.int64)
+    levels, logits = np.zeros((2, LEVELS), np.int64), np.zeros((2, BINS), np.int64)
     for rank, probability in enumerate(predictor.probabilities(volume)):
         predicted, true = probability * 255 > threshold, volume.mask(rank) > 0
         counts.append(score.count(predicted, true))
         far.append(far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM))
         levels += count_levels(probability, true)
+        if true.any():
+            logits += count_logits(probability, true)
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:
             bar.update()
     z_mm, y_mm, x_mm = volume.mean_spacing_mm
     case = Case(np.array(counts), mask, true_mask, (z_mm or 1.0, y_mm, x_mm))  # one slice has no z
-    return ScoredScan(volume, side, np.array(far), levels, case)
+    return ScoredScan(volume, side, np.array(far), levels, logits, case)

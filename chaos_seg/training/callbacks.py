@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from chaos_seg.data.greys import as_ct
-from chaos_seg.reporting.overlays import overlay
+from chaos_seg.reporting.overlays import slice_picture
 from chaos_seg.training.segmenter import Segmenter
 
 
@@ -53,5 +53,8 @@ class ValidationOverlays(L.Callback):
             tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
                 writer.add_image(
-                    tag, overlay(as_ct(volume).hu(rank), true, predicted), trainer.current_epoch, dataformats="HWC"
+                    tag,
+                    slice_picture(volume, as_ct(volume).hu(rank), true, predicted),
+                    trainer.current_epoch,
+                    dataformats="HWC",
                 )

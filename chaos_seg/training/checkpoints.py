@@ -87,6 +87,13 @@ def model_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def keep_temperature(path: Path, temperature: float | None) -> None:
+    """Write the temperature of a model into its checkpoint, beside weights that stay as they are; None takes it out."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if checkpoint.get("temperature") != temperature:
+        AtomicCheckpointIO().save_checkpoint({**checkpoint, "temperature": temperature}, path)
+
+
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
     """Before there were slots, when all was the study's U-Net with Adam."""
     rest = {key: value for key, value in given.items() if key not in ("model", "learning_rate", "preprocessing")}
@@ -116,5 +123,5 @@ def load_segmenter(path: Path) -> tuple[Segmenter, int]:
             f"{path}: expected the weights of the network {checkpoint['hyper_parameters']['network']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
-    segmenter.training_range = checkpoint.get("training_range")
+    segmenter.training_range, segmenter.temperature = checkpoint.get("training_range"), checkpoint.get("temperature")
     return segmenter.eval(), checkpoint["epoch"]

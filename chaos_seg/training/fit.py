@@ -15,7 +15,6 @@ from chaos_seg.files import read_csv
 from chaos_seg.registry import NETWORKS
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.checkpoints import read_checkpoint
-from chaos_seg.training.loggers import RunTensorBoard
 from chaos_seg.training.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ HYPER_PARAMETERS = (
 
 
 def log_scores(trainer: L.Trainer, settings: Mapping[str, Any], averages: Mapping[str, Mapping[str, float]]) -> None:
-    """Hyper-parameters beside both Dices of each side, for TensorBoard's HParams."""
+    """Hyper-parameters beside both Dices of each side, for the loggers that keep them."""
     scores = {
         f"hp/{side}_{name}": value
         for name, means in averages.items()
@@ -73,6 +72,5 @@ def log_scores(trainer: L.Trainer, settings: Mapping[str, Any], averages: Mappin
         if name in ("volume_dice", "slice_dice") and side in ("train", "val", "test")
     }
     for logger in trainer.loggers:
-        if isinstance(logger, RunTensorBoard):
-            logger.log_hyperparams({key: settings[key] for key in HYPER_PARAMETERS}, scores)
-            logger.finalize("success")
+        if hasattr(logger, "log_scores"):
+            logger.log_scores({key: settings[key] for key in HYPER_PARAMETERS}, scores)

@@ -57,6 +57,7 @@ def trainer_options(
     run: RunFolder, epochs: int, overlay_every_epochs: int, loggers: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder."""
+    others = {name: options for name, options in loggers.items() if name != "csv"}
     every_epoch: dict[str, Any] = {
         "dirpath": str(run.checkpoints),
         "save_on_train_epoch_end": True,
@@ -64,7 +65,7 @@ def trainer_options(
     }
     return {
         "max_epochs": epochs,
-        "logger": [*build_all(LOGGERS, loggers, run.path), EpochTable(run.metrics)],
+        "logger": [*build_all(LOGGERS, others, run.path), EpochTable(run.metrics, epochs)],
         "callbacks": [
             # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
             RunCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),

@@ -83,7 +83,7 @@ def test_the_slice_with_most_liver_is_drawn_in_hu_with_both_masks(
     draw: Draw, volumes: list[StoredScan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures: list[tuple[np.ndarray, ...]] = []
-    monkeypatch.setattr(callbacks, "overlay", lambda *arrays: pictures.append(arrays))
+    monkeypatch.setattr(callbacks, "slice_picture", lambda _, *arrays: pictures.append(arrays))
     draw(every=1, epochs=1)
     assert len(pictures) == 4  # of eight patients
     for volume, (hu, true, predicted) in zip(volumes, pictures, strict=True):

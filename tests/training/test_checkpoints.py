@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,15 @@ from chaos_seg.config import TrainConfig
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
+from chaos_seg.files import read_json
 from chaos_seg.networks.unet import UNet
-from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter, read_checkpoint
+from chaos_seg.training.checkpoints import (
+    AtomicCheckpointIO,
+    RunCheckpoint,
+    keep_temperature,
+    load_segmenter,
+    read_checkpoint,
+)
 from chaos_seg.training.segmenter import FORMAT, Segmenter
 
 SCORE = torch.tensor(0.75)
@@ -139,3 +147,14 @@ def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: 
     assert epoch == 0
     assert module.preprocessing == Window(32, 40, 400)
     assert not module.training and module.net.depth == 2
+
+
+def test_a_temperature_is_kept_beside_weights_that_stay(finished: Path, tmp_path: Path) -> None:
+    best = Path(shutil.copytree(finished, tmp_path / "run")) / "checkpoints" / "best.ckpt"
+    model, _ = load_segmenter(best)
+    assert model.temperature == read_json(finished / "summary.json")["temperature"] is not None
+    keep_temperature(best, 2.5)
+    again, _ = load_segmenter(best)
+    assert again.temperature == 2.5
+    assert all((value == again.state_dict()[key]).all() for key, value in model.state_dict().items())
+    assert load_segmenter(best.with_name("last.ckpt"))[0].temperature is None

@@ -4,6 +4,7 @@ An error is what makes training or scoring wrong; a warning is what a person sho
 number.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,6 +20,8 @@ from chaos_seg.data.measures import Measures, measured
 from chaos_seg.data.store import StoredScan
 from chaos_seg.errors import UserError
 from chaos_seg.parallel import in_parallel
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "LEVELS",
@@ -58,7 +61,7 @@ def audit(
 
 
 def refuse_errors(volumes: Sequence[StoredScan], sides: Mapping[str, str]) -> dict[str, int]:
-    """Stop before training on data with errors; returns how many warnings and notes there are.
+    """Stop before training on data with errors; says whose warnings there are, returns how many, and how many notes.
 
     Raises:
         UserError: every error of the audit.
@@ -71,6 +74,12 @@ def refuse_errors(volumes: Sequence[StoredScan], sides: Mapping[str, str]) -> di
             "chaos_seg.audit, mend them, or train on it as it is with data.audit=off:",
             faults=[f"{error.code}, patient {error.patient}: {error.text}" for error in errors],
         )
+    warned: dict[str, list[str]] = defaultdict(list)
+    for finding in findings:
+        if finding.level == "warning":
+            warned[finding.code] += finding.patients
+    for code, patients in warned.items():
+        log.info("Audit warning %s: %s", code, ", ".join(dict.fromkeys(patients)))
     return dict(Counter(finding.level for finding in findings))
 
 

@@ -43,8 +43,9 @@ class Augmentation:
             seeds = np.random.SeedSequence(entropy).generate_state(len(self.steps))
             for step, seed in zip(self.steps, seeds.tolist(), strict=True):
                 if getattr(step, "in_hu", False) == in_hu:
+                    shape = image.shape
                     image, mask = step(image, mask, seed)
-                    image = image.reshape(*mask.shape, -1)  # OpenCV drops a single channel
+                    image = image.reshape(shape)  # OpenCV drops a single channel
         return image, mask
 
 

@@ -199,10 +199,10 @@ def _unchosen(found: Sequence[Segmentation], labels: Sequence[int | str] | None)
     }
     if absent := [str(label) for label in labels if str(label).casefold() not in there]:
         have = "; ".join(dict.fromkeys(map(str, found)))
-        lacking = ", ".join(absent)
+        none_has = ", ".join(absent)
         return [
             UserError(
-                f"data.source.labels: expected segments of the organ, found {lacking} in none of the DICOM-SEG, which "
+                f"data.source.labels: expected segments of the organ, found {none_has} in none of the DICOM-SEG, which "
                 f"have {have:.300}; correct it."
             )
         ]

@@ -2,56 +2,70 @@
 
 import hashlib
 import io
-import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from chaos_seg.data.dicom import read_header
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
 from chaos_seg.inference.formats import Writer
+from chaos_seg.inference.formats.series import LIVER_COLOUR, Series, decimal, expect_colour, expect_text
 from chaos_seg.registry import FORMATS
 
-LIVER_COLOUR = (180, 110, 90)  # RGB; viewers pick one by chance without
-SEXES = {"MALE": "M", "FEMALE": "F", "OTHER": "O", "M": "M", "F": "F", "O": "O"}
-TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
-UID = re.compile(r"(?=.{1,64}$)\d+(\.\d+)+")
+
+@dataclass(frozen=True)
+class Labels:
+    """What a viewer shows of the segment."""
+
+    colour: tuple[int, ...] = LIVER_COLOUR
+    segment_label: str = "Liver"
+    series_description: str = "Liver segmentation (chaos_seg)"
+    content_description: str = "Liver, automatic; not a medical device"
+
+    def __post_init__(self) -> None:
+        texts = {key: value for key, value in asdict(self).items() if key != "colour"}
+        expect_colour("dicom_seg", self.colour)
+        expect_text("dicom_seg", **texts)
 
 
-@FORMATS.register("dicom_seg")
-def dicom_seg(scan: Scan) -> Writer:
+DEFAULT = Labels()
+
+
+@FORMATS.register("dicom_seg", needs=("highdicom", "clinical"))
+def dicom_seg(
+    scan: Scan,
+    colour: Sequence[int] = Labels.colour,
+    segment_label: str = Labels.segment_label,
+    series_description: str = Labels.series_description,
+    content_description: str = Labels.content_description,
+) -> Writer:
     """liver.dcm."""
-    segmentation = Segmentation(scan)
-    return Writer(lambda mask, folder: segmentation.write(mask, folder / "liver.dcm"), segmentation.mended)
+    labels = Labels(tuple(colour), segment_label, series_description, content_description)
+    segmentation = Segmentation(scan, labels)
+    return Writer(lambda mask, folder: segmentation.write(mask, folder / "liver.dcm"), segmentation.series.mended)
 
 
 class Segmentation:
     """How the mask of one scan becomes a DICOM-SEG: the headers it needs, read and mended once.
 
-    `mended` says what of the source's header could not be taken over as it is.
-
     Raises:
         UserError: no DICOM, or a series that DICOM-SEG can't refer to.
     """
 
-    def __init__(self, scan: Scan):
+    def __init__(self, scan: Scan, labels: Labels = DEFAULT):
         if not scan.is_dicom:
             raise UserError("DICOM-SEG refers to DICOM slices, and the scan is NIfTI")
-        self.scan = scan
-        self.mended: list[str] = []
+        self.scan, self.labels = scan, labels
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is odd is mended below, and said
-                self._shared = self._common(read_header(scan.files[0]))
-            self._instances = self._uids()
+            self.series = Series(scan)
             # Tried on one slice, before the network has worked for minutes.
             self._encode([np.ones(scan.shape[1:], bool)], [0])
         except Exception as error:
@@ -67,45 +81,6 @@ class Segmentation:
         self._encode([mask[rank] for rank in ranks], ranks).save_as(content)
         write_bytes(path, content.getvalue())  # pydicom loses the reason of a failed write
 
-    def _common(self, header: pydicom.FileDataset) -> pydicom.Dataset:
-        """The patient, study and series of the first slice, with values that the standard allows."""
-        common = pydicom.Dataset()
-        common.SpecificCharacterSet = "ISO_IR 192"
-        for keyword, mend in _MENDED.items():
-            given = _given(header, keyword)
-            setattr(common, keyword, value := mend(given))
-            if given and value != given:
-                self.mended.append(f"{keyword} {given!r} is written as {value!r}")
-        for keyword, value in (
-            ("StudyInstanceUID", _given(header, "StudyInstanceUID")),
-            ("SeriesInstanceUID", _given(header, "SeriesInstanceUID")),
-            ("FrameOfReferenceUID", _given(header, "FrameOfReferenceUID")),
-        ):
-            if not UID.fullmatch(value):
-                value = generate_uid(entropy_srcs=[keyword, *self._entropy()])
-                self.mended.append(f"{keyword} is missing or invalid: a made-up one stands for it")
-            setattr(common, keyword, value)
-        common.Modality = self.scan.modality
-        common.SOPClassUID = {"CT": CTImageStorage, "MR": MRImageStorage}[self.scan.modality]
-        common.Rows, common.Columns = self.scan.shape[1:]
-        common.PixelSpacing = [_decimal(mm) for mm in self.scan.spacing_mm[1:]]
-        row, column = (step / np.linalg.norm(step) for step in (self.scan.column_mm, self.scan.row_mm))
-        common.ImageOrientationPatient = [_decimal(value) for value in (*row, *column)]
-        # What a slice is made of is not how far it is to the next; viewers take this for the thickness of a voxel.
-        common.SliceThickness = _decimal(self.scan.step_mm)
-        return common
-
-    def _uids(self) -> list[str]:
-        uids = list(self.scan.instances)
-        if len(set(uids)) == len(uids) and all(map(UID.fullmatch, uids)):
-            return uids
-        self.mended.append("SOPInstanceUIDs are missing, invalid or repeat: made-up ones stand for them")
-        return [generate_uid(entropy_srcs=["instance", str(rank), *self._entropy()]) for rank in range(len(uids))]
-
-    def _entropy(self) -> list[str]:
-        with self.scan.files[0].open("rb") as file:
-            return [hashlib.file_digest(file, "sha256").hexdigest()]
-
     def _encode(self, planes: Sequence[np.ndarray], ranks: Sequence[int]) -> Any:
         import highdicom as hd
         from pydicom.sr.codedict import codes
@@ -113,17 +88,18 @@ class Segmentation:
         sources = []
         for rank in ranks:
             source = pydicom.Dataset()
-            source.update(self._shared)
+            source.update(self.series.common)
             source.file_meta = pydicom.dataset.FileMetaDataset()
             source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            source.SOPInstanceUID, source.InstanceNumber = self._instances[rank], rank + 1
-            source.ImagePositionPatient = [_decimal(mm) for mm in self.scan.origin_mm[rank]]
+            source.SOPInstanceUID, source.InstanceNumber = self.series.instances[rank], rank + 1
+            source.ImagePositionPatient = [decimal(mm) for mm in self.scan.origin_mm[rank]]
             sources.append(source)
         pixels = np.stack(planes).astype(np.uint8)
-        entropy = [*self._instances, hashlib.sha256(pixels.tobytes()).hexdigest()]
+        entropy = [*self.series.instances, hashlib.sha256(pixels.tobytes()).hexdigest()]
+        entropy += [] if self.labels == DEFAULT else [repr(self.labels)]
         liver = hd.seg.SegmentDescription(
             segment_number=1,
-            segment_label="Liver",
+            segment_label=self.labels.segment_label,
             segmented_property_category=codes.SCT.Organ,
             segmented_property_type=codes.SCT.Liver,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -131,8 +107,8 @@ class Segmentation:
                 name="chaos_seg", version=version("chaos_seg"), family=codes.DCM.ArtificialIntelligence
             ),
             tracking_uid=generate_uid(entropy_srcs=["tracking", *entropy]),
-            tracking_id="Liver",
-            display_color=hd.color.CIELabColor.from_rgb(*LIVER_COLOUR),
+            tracking_id=self.labels.segment_label,
+            display_color=hd.color.CIELabColor.from_rgb(*self.labels.colour),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names of one component, which de-identified scans have
@@ -150,65 +126,9 @@ class Segmentation:
                 software_versions=version("chaos_seg"),
                 device_serial_number="0",
                 content_label="LIVER",
-                content_description="Liver, automatic; not a medical device",
-                series_description="Liver segmentation (chaos_seg)",
+                content_description=self.labels.content_description,
+                series_description=self.labels.series_description,
                 omit_empty_frames=bool(pixels.any()),
             )
         segmentation.SeriesDate, segmentation.SeriesTime = segmentation.ContentDate, segmentation.ContentTime
         return segmentation
-
-
-def _given(header: pydicom.Dataset, keyword: str) -> str:
-    value = header.get(keyword)
-    if isinstance(value, pydicom.multival.MultiValue):
-        value = "\\".join(map(str, value))
-    return "" if value is None else str(value).strip("\0 ")
-
-
-def _decimal(value: float) -> pydicom.valuerep.DSfloat:
-    """A decimal string of at most 16 characters, as DICOM has it."""
-    return pydicom.valuerep.DSfloat(float(value), auto_format=True)
-
-
-def _text(length: int) -> Callable[[str], str]:
-    def mend(given: str) -> str:
-        return "".join(c if c.isprintable() and c != "\\" else " " for c in given)[:length].strip()
-
-    return mend
-
-
-def _name(given: str) -> str:
-    groups = given.split("=")[:3]
-    return "=".join(_text(64)(group) for group in groups).strip("=")
-
-
-def _sex(given: str) -> str:
-    return SEXES.get(given.upper(), "")
-
-
-def _date(given: str) -> str:
-    """YYYYMMDD, also of dates with hyphens or dots; empty where it is none."""
-    digits = re.sub(r"[-./]", "", given)
-    try:
-        return digits if re.fullmatch(r"\d{8}", digits) and pydicom.valuerep.DA(digits) else ""
-    except ValueError:
-        return ""
-
-
-def _time(given: str) -> str:
-    digits = given.replace(":", "")
-    return digits if TIME.fullmatch(digits) else ""
-
-
-_MENDED: dict[str, Callable[[str], str]] = {  # type 2 of the Patient and General Study modules: may be empty
-    "PatientName": _name,
-    "PatientID": _text(64),
-    "PatientBirthDate": _date,
-    "PatientSex": _sex,
-    "StudyDate": _date,
-    "StudyTime": _time,
-    "ReferringPhysicianName": _name,
-    "StudyID": _text(16),
-    "AccessionNumber": _text(16),
-    "StudyDescription": _text(64),
-}

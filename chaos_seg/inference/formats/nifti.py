@@ -9,7 +9,7 @@ import numpy as np
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
-from chaos_seg.inference.formats import Writer
+from chaos_seg.inference.formats import Levels, Writer
 from chaos_seg.registry import FORMATS
 
 PLACE = (  # where a volume lies: copied from a source that is NIfTI itself
@@ -18,7 +18,7 @@ PLACE = (  # where a volume lies: copied from a source that is NIfTI itself
 )
 
 
-@FORMATS.register("nifti")
+@FORMATS.register("nifti", needs=("nibabel", "clinical"))
 def nifti(scan: Scan) -> Writer:
     """liver.nii.gz."""
     if (refusal := nifti_refusal(scan)) is not None:
@@ -33,8 +33,27 @@ def nifti_refusal(scan: Scan) -> str | None:
     return f"NIfTI has one step between slices, straight across them, and here {'; '.join(scan.irregularities())}"
 
 
-def write_nifti(mask: Sequence[np.ndarray], scan: Scan, path: Path) -> None:
-    """`mask`, slices of bool (rows, columns), as uint8 NIfTI (columns, rows, slices) in `path`, .nii.gz.
+@FORMATS.register("probability", needs=("nibabel", "clinical"))
+def probability(scan: Scan, bits: int = 8, calibrated: bool = False) -> Writer:
+    """probability.nii.gz, whole numbers with the scale that makes probabilities of them.
+
+    Args:
+        bits: 8 or 16.
+        calibrated: by the temperature that the model was given on its validation patients.
+    """
+    if bits not in (8, 16):
+        raise UserError(f"format.probability.bits={bits}: expected 8 or 16.")
+    if (refusal := nifti_refusal(scan)) is not None:
+        raise UserError(refusal)
+    levels = Levels(2**bits - 1, calibrated)
+    return Writer(
+        lambda of, folder: write_nifti(of, scan, folder / "probability.nii.gz", levels.highest), levels=levels
+    )
+
+
+def write_nifti(mask: Sequence[np.ndarray], scan: Scan, path: Path, highest: int = 1) -> None:
+    """`mask`, slices of bool (rows, columns), as uint8 NIfTI (columns, rows, slices) in `path`, .nii.gz. Whole numbers
+    up to `highest` instead are scaled to 1, as uint16 where they need it.
 
     The slices of a DICOM scan ascend along the direction of a row x that of a column, as GDCM and ITK order them.
     Where slices are missing, planes are empty. Planes are written one after the other.
@@ -43,16 +62,17 @@ def write_nifti(mask: Sequence[np.ndarray], scan: Scan, path: Path) -> None:
         header, ranks = _placed(scan)
     else:
         header, ranks = _placed_as(scan), list(range(scan.shape[0]))
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
+    kind = np.dtype("u1" if highest < 256 else "<u2")
+    header.set_data_dtype(kind)
+    header.set_slope_inter(1 / highest, 0)
     header["descrip"] = b"liver, chaos_seg; not a medical device"
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
-    empty = np.zeros(scan.shape[1:], np.uint8)
+    empty = np.zeros(scan.shape[1:], kind)
     with gzip.GzipFile(path, "wb", compresslevel=4, mtime=0) as file:
         file.write(header.binaryblock + bytes(4))  # no extension follows
         for rank in ranks:
-            file.write((empty if rank < 0 else np.asarray(mask[rank], np.uint8)).tobytes())
+            file.write((empty if rank < 0 else np.asarray(mask[rank], kind)).tobytes())
 
 
 def _placed(scan: Scan) -> tuple[Any, list[int]]:

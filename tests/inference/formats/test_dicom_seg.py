@@ -41,7 +41,7 @@ def written(scan: Scan, folder: Path) -> tuple[pydicom.Dataset, list[str]]:
     seg = hd.seg.segread(folder / "liver.dcm")
     uids = [seg_uid.ReferencedSOPInstanceUID for seg_uid in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence]
     assert len(set(uids)) == 2 and seg.pixel_array.sum() == MASK.sum()
-    return seg, writer.mended
+    return seg, writer.series.mended
 
 
 CHARSETS = sorted(Path(path) for path in get_charset_files("chr*.dcm") if Path(path).stem[:5] not in ("chrSQ",))

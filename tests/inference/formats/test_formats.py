@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chaos_seg import registry
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
 from chaos_seg.inference import formats
-from chaos_seg.inference.formats import expect_formats, writers_for
+from chaos_seg.inference.formats import changed_options, writers_for
 
 
 @pytest.fixture
@@ -33,11 +34,9 @@ def test_png_is_written_of_what_is_no_dicom(scan: Scan, tmp_path: Path) -> None:
 
 
 def test_a_format_without_its_package_is_refused_before_anything_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    expect_formats(["png"])
+    assert changed_options(["png"], {}) is None
     with pytest.raises(UserError, match=r"format.name=jpeg: expected one of"):
-        expect_formats(["jpeg"])
-    monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match=r"formats: nifti needs nibabel; install it with pip install -e '.\[clinical\]'"
-    ):
-        expect_formats(["nifti"])
+        changed_options(["jpeg"], {})
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"format nifti needs nibabel; install it with pip install -e '.\[clinical\]'"):
+        changed_options(["nifti"], {})
