@@ -145,6 +145,14 @@ def escaped(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
+def typed_positive(text: str) -> float:
+    """A finite number above 0 from an argument; argparse says what it got otherwise."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
 def typed_path(text: str) -> Path:
     """For argparse: the shell expands ~ at the beginning of an argument, not in --output=~/x."""
     return Path(_expanded(text))
