@@ -80,7 +80,12 @@ def seeds_tables(scores: Paired, side: str, metric: str) -> list[Table]:
     )
     chances = Table(f"chances_{side}_{metric}", f"{name} of the {side} patients, run against run", columns, rows, note)
     split = [[arm, *one.shape, *vars(spread(one)).values()] for arm, one in scores.by_seed.items()]
-    named = [Column("Loss"), Column("seeds"), Column("n"), *(Column(of, 4) for of in ("patients", "seeds ", "rest"))]
+    named = [
+        Column("Loss"),
+        Column("seeds"),
+        Column("n"),
+        *(Column(f"SD {of}", 4) for of in ("patients", "seeds", "rest")),
+    ]
     note = (
         "Patients: of a patient's mean over seeds; seeds: of a seed's mean over patients; rest: what a seed does to "
         "one patient alone. By analysis of variance; one seed leaves what seeds do unknown, and in the patients'."
@@ -101,8 +106,8 @@ def placed_table() -> Table:
     note = (
         "Assumed, for the study gives no spread: under each loss its 20 patients spread as in its one table of them "
         f"and are independent. {first} over {second}, {gap:.3f}, is significant if the differences within a patient "
-        f"have a standard deviation below {reference.widest_spread(gap):.3f} (paired t test). 15 of the 20 were trained "
-        "on: of new patients the averages say less."
+        f"have a standard deviation below {reference.widest_spread(gap):.3f} (paired t test). 15 of the 20 were "
+        "trained on: of new patients the averages say less."
     )
     return Table(
         "placed", "The reference study's averages, with the 95 % intervals that they lack", columns, rows, note
