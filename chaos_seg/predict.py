@@ -26,6 +26,7 @@ from chaos_seg.inference.choices import chosen_device, common_threshold
 from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.inference.promise import held_out
 from chaos_seg.training.checkpoints import load_segmenter
 
 log = logging.getLogger(__name__)
@@ -39,13 +40,16 @@ def main(cfg: DictConfig) -> None:
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
+    threshold = common_threshold(models) if config.threshold is None else config.threshold
+    as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
     recipe = Recipe(
         models=[hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config.checkpoints()],
-        threshold=common_threshold(models) if config.threshold is None else config.threshold,
+        threshold=threshold,
         postprocess=asdict(config.postprocess),
         rotations_deg=list(config.tta.rotations_deg),
         formats=config.formats,
         alarms=config.alarms,
+        held_out=held_out(config.checkpoints(), threshold) if as_held_out else [],
         chaos_seg=version("chaos_seg"),
     )
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)

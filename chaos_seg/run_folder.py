@@ -4,7 +4,7 @@
     checkpoints/{best,last}.ckpt, tb/          what training leaves
     metrics.csv                                a row an epoch
     predictions/<patient>/img000.png           what scoring leaves: masks,
-    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json, figures/
+    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, held_out.csv, summary.json, figures/
 
 It imports nothing of training, and reads settings of older versions by their present names.
 """
@@ -78,6 +78,10 @@ class RunFolder:
     @property
     def calibration(self) -> Path:
         return self.path / "calibration.csv"
+
+    @property
+    def held_out(self) -> Path:
+        return self.path / "held_out.csv"
 
     @property
     def summary(self) -> Path:

@@ -43,8 +43,8 @@ def write_masks(mask: PackedMask, scan: Scan, formats: list[str], folder: Path) 
 class Bright:
     """Stands for a model: liver is what is bright."""
 
-    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        yield from (plane[None] / 255 for plane in slices)
+    def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        yield from (plane / 255 for plane in slices)
 
 
 def body(points: np.ndarray) -> np.ndarray:

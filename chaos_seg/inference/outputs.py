@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import FoundScan, Search
 from chaos_seg.errors import UserError, unusable_file
 from chaos_seg.files import read_json, write_bytes, write_json
-from chaos_seg.inference.alarms import SliceAlarm
+from chaos_seg.inference.alarms import Alarms, SliceAlarm
 from chaos_seg.inference.alarms_page import ScanSection, alarms_page
 from chaos_seg.inference.formats import Writer, writers_for
 from chaos_seg.inference.prediction import Prediction, alarms_of, predict_scan
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.inference.promise import told
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
@@ -38,6 +40,7 @@ class Recipe:
     rotations_deg: list[float]
     formats: list[str] | None
     alarms: bool
+    held_out: list[list[float]]  # see promise.held_out()
     chaos_seg: str  # version
 
 
@@ -138,12 +141,17 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)
     notes = [*scan.warnings, *_squeezed(scan), *(note for writer in writers.values() for note in writer.notes)]
-    notes += dict.fromkeys(_unlike_training(prediction, predictor))
+    unlike = [*dict.fromkeys(_unlike_training(prediction, predictor))]
+    notes += unlike
     suspicious: list[SliceAlarm] = []
+    dice: Mapping[str, Any] = {}
     if recipe.alarms:
-        findings, suspicious, pictures = _looked_through(scan, prediction)
-        notes += findings
-        section = ScanSection(scan.name, scan.shape[0], volume_ml, notes, suspicious, pictures)
+        looked, pictures = _looked_through(scan, prediction)
+        dice = told(looked.dice, recipe.held_out, alike=not unlike)
+        notes, suspicious = notes + looked.findings, looked.slices
+        section = ScanSection(
+            scan.name, scan.shape[0], volume_ml, [*([dice["words"]] if dice else []), *notes], suspicious, pictures
+        )
         write_bytes(folder / "alarms.html", alarms_page([section], scan.synthetic).encode())
     summary: dict[str, Any] = {
         "name": found.name,
@@ -153,13 +161,18 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
         "volume_ml": volume_ml,
         "warnings": notes,
         "refused": refused,
+        "dice": dice,
         "alarms": [asdict(alarm) for alarm in suspicious],
         "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
         "made_of": {"scan": found.identity, **asdict(recipe)},
     }
     summary["outputs"] = sorted(path.name for path in folder.iterdir())
     write_json(folder / "summary.json", summary)
-    words = [*notes, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1])]
+    words = [
+        *([dice["words"]] if dice else []),
+        *notes,
+        *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1]),
+    ]
     slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"
     return summary, f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
 
@@ -189,10 +202,12 @@ def _unlike_training(prediction: Prediction, predictor: Predictor) -> list[str]:
     return [sentence for one in training_ranges for sentence in unlike_training(prediction.fingerprint, one)]
 
 
-def _looked_through(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
+def _looked_through(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
     """alarms_of() a scan, or why there are none."""
     if not (Axial.of(scan).streams and scan.in_order):
-        return ["its slices were not looked at for alarms: they are not axial, or not in their order"], [], []
+        return Alarms(
+            ["its slices were not looked at for alarms: they are not axial, or not in their order"], [], nan
+        ), []
     started = time.perf_counter()
     looked = alarms_of(scan, prediction)
     prediction.seconds["alarms"] = time.perf_counter() - started

@@ -11,8 +11,9 @@ from chaos_seg.data.appearance import Fingerprint, FingerprintCounts
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
-from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.alarms import Alarms, alarms
 from chaos_seg.inference.alarms_page import Pictures
+from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
 
@@ -22,7 +23,7 @@ class Prediction:
     """A scan's mask in its own axes, what else its slices told on their way, and seconds by part."""
 
     mask: PackedMask
-    disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
+    confidence: Confidence  # of its axial slices, head first or as they lie
     fingerprint: Fingerprint
     seconds: dict[str, float]
 
@@ -31,13 +32,12 @@ def predict_scan(
     scan: Scan, predictor: Predictor, threshold: float, largest_component: bool, fill_holes: bool
 ) -> Prediction:
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
-    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
+    axial, seconds, confidence, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
 
     def planes() -> Iterator[np.ndarray]:
-        for passes in predictor.passes(counts.watch(_timed(axial.slices(scan), seconds))):
-            if len(passes) > 1:
-                disagreements.append(disagreement(passes * 255 > threshold))
-            plane = passes.mean(axis=0) * 255 > threshold
+        for probability in predictor.probabilities(counts.watch(_timed(axial.slices(scan), seconds))):
+            plane = probability * 255 > threshold
+            confidence.append(Confidence.row(probability, plane))
             yield axial.plane_back(plane) if axial.streams else plane
 
     started = time.perf_counter()
@@ -49,19 +49,18 @@ def predict_scan(
         mask = PackedMask(masks.largest_component(mask))
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
-    of_slices = np.array(disagreements) if disagreements and axial.streams else None
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, of_slices, counts.fingerprint(spacing_mm), seconds)
+    return Prediction(mask, Confidence.of(confidence), counts.fingerprint(spacing_mm), seconds)
 
 
-def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
-    """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
+def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
+    """What is suspicious in a scan of axial slices, and pictures of the first of them.
 
     Each slice is read once at most.
     """
     pictures = Pictures(scan, prediction.mask)
-    looked = alarms(prediction.mask, pictures.scan, prediction.disagreement)
-    return looked.findings, looked.slices, pictures.of(looked.slices)
+    looked = alarms(prediction.mask, pictures.scan, prediction.confidence)
+    return looked, pictures.of(looked.slices)
 
 
 def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:

@@ -70,8 +70,8 @@ def score_run(
 def score_sides(
     predictor: Predictor, sides: Mapping[str, Sequence[Scan]], output: RunFolder, threshold: float
 ) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan]]:
-    """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv and
-    calibration.csv into `output`.
+    """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv,
+    calibration.csv and held_out.csv into `output`.
 
     Returns:
         Both scores of every patient, and the scans of the side to take pictures of: test, or validation without any.
@@ -84,6 +84,7 @@ def score_sides(
     challenge: list[ChallengeScore] = []
     slices: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
+    guesses: list[dict[str, Any]] = []
     shown: list[ScoredScan] = []
     total = sum(volume.slices for volume, _ in patients)
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
@@ -94,12 +95,14 @@ def score_sides(
             challenge += scan.challenge()
             slices += scan.slice_rows()
             levels += scan.level_rows()
+            guesses += [scan.guess_row(threshold)] if side != "train" else []
             shown += [scan] if side == ("test" if "test" in sides else "val") else []
     shutil.rmtree(output.predictions, ignore_errors=True)
     partial.rename(output.predictions)
     write_csv(output.per_slice, slices)
     write_csv(output.per_patient, as_rows(scores, synthetic))
     write_csv(output.calibration, levels)
+    write_csv(output.held_out, guesses)
     write_csv(output.challenge, [{**asdict(row), "synthetic": synthetic} for row in challenge])
     return scores, challenge, shown
 

@@ -12,6 +12,8 @@ from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
 from chaos_seg.evaluation.surface import monai_version
+from chaos_seg.inference.alarms import alarms
+from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
 
@@ -26,6 +28,7 @@ class ScoredScan:
     side: str
     far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
     levels: np.ndarray  # count_levels(), int64 (2, 256)
+    confidence: Confidence
     case: Case
 
     @property
@@ -51,6 +54,18 @@ class ScoredScan:
             for rank in range(self.volume.slices)
         ]
 
+    def guess_row(self, threshold: float) -> dict[str, Any]:
+        """A row of held_out.csv: the Dice guessed without the true mask, and what it is."""
+        found = alarms(self.case.predicted, self.volume, self.confidence)
+        dice = self.score.values["volume_dice"]
+        return {
+            "patient": self.volume.name,
+            "side": self.side,
+            "threshold": threshold,
+            "guess": found.dice,
+            "dice": dice,
+        }
+
     def level_rows(self) -> list[dict[str, Any]]:
         """Rows of calibration.csv."""
         other, liver = self.levels.tolist()
@@ -62,7 +77,7 @@ class ScoredScan:
 
 def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
-    mask, true_mask, counts, far = PackedMask(), PackedMask(), [], []
+    mask, true_mask, counts, far, confidence = PackedMask(), PackedMask(), [], [], []
     levels = np.zeros((2, LEVELS), np.int64)
     probabilities = predictor.probabilities(volume.hu(rank) for rank in range(volume.slices))
     for rank, probability in enumerate(probabilities):
@@ -70,10 +85,11 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
         counts.append(score.count(predicted, true))
         far.append(far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM))
         levels += count_levels(probability, true)
+        confidence.append(Confidence.row(probability, predicted))
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:
             bar.update()
     z_mm, y_mm, x_mm = volume.mean_spacing_mm
     case = Case(np.array(counts), mask, true_mask, (z_mm or 1.0, y_mm, x_mm))  # one slice has no z
-    return ScoredScan(volume, side, np.array(far), levels, case)
+    return ScoredScan(volume, side, np.array(far), levels, Confidence.of(confidence), case)
