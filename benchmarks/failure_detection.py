@@ -3,11 +3,12 @@
     CHAOS_REAL_ROOT=/path/to/CHAOS python benchmarks/failure_detection.py --patients 305 321 --store outputs/store
         --ensemble outputs/study_kfold/dice_*/checkpoints/best.ckpt --figure curves.png
 
-Each ensemble (--ensemble CKPT..., several times) predicts each patient, whom none of its models may have seen; one model alone is an ensemble without pairwise Dice. Risk is 1 - Dice. Compared, for scans and for slices: what
-predict shows; what it would be without each of its measures; the mean pairwise Dice of the members' masks, the best
-simple method in Zenk et al.; predictive entropy, summed over a slice or scan and by the mask's pixels; a small mask;
-chance and the oracle. Slices count when they have liver in truth or prediction, then all of them, then those with true
-liver alone; a slice is bad below a Dice of 0.8. Goals: on scans below the AURC of pairwise Dice, on slices AUROC 0.90.
+Each ensemble (--ensemble CKPT..., several times) predicts each patient, whom none of its models may have seen; one
+model alone is an ensemble without pairwise Dice. Risk is 1 - Dice. Compared, for scans and for slices: what predict
+shows; what it would be without each of its measures; the mean pairwise Dice of the members' masks, the best simple
+method in Zenk et al.; predictive entropy, summed over a slice or scan and by the mask's pixels; a small mask; chance
+and the oracle. Slices count when they have liver in truth or prediction, then all of them, then those with true liver
+alone; a slice is bad below a Dice of 0.8. Goals: on scans below the AURC of pairwise Dice, on slices AUROC 0.90.
 
 With --held-out outputs/study_kfold/* also the intervals that predict promises: their coverage and width on the
 held-out scans, each by the others, and on the patients.

@@ -32,7 +32,7 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "archive", "data.root", "data.store"),
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "archive", "runs", "data.root", "data.store"),
         *("hydra.run.dir", "hydra.sweep.dir"),
     }
 )

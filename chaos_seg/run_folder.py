@@ -4,7 +4,8 @@
     checkpoints/{best,last}.ckpt, tb/          what training leaves
     metrics.csv                                a row an epoch
     predictions/<patient>/img000.png           what scoring leaves: masks,
-    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, held_out.csv, summary.json, figures/
+    per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, summary.json, figures/
+    held_out.csv, outlines.csv                 of validation and test patients: guessed Dice, suspicious true masks
 
 It imports nothing of training, and reads settings of older versions by their present names.
 """
@@ -82,6 +83,10 @@ class RunFolder:
     @property
     def held_out(self) -> Path:
         return self.path / "held_out.csv"
+
+    @property
+    def outlines(self) -> Path:
+        return self.path / "outlines.csv"
 
     @property
     def summary(self) -> Path:

@@ -1,16 +1,14 @@
 """The alarms of scans without labels as one HTML page: what each scan has, then its slices to look at, worst first."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import body_box, overlay
-from chaos_seg.reporting.page import data_uri, render
+from chaos_seg.reporting.page import as_jpeg, data_uri, render
 
 SHOWN = 12  # slices of a scan
 
@@ -73,6 +71,4 @@ def _picture(hu: np.ndarray, predicted: np.ndarray) -> bytes:
     for axis, body in enumerate(body_box(hu)):
         places = [body.start, body.stop - 1, *np.flatnonzero(predicted.any(axis=1 - axis)).tolist()]
         box.append(slice(min(places) * factor, (max(places) + 1) * factor))
-    file = io.BytesIO()
-    Image.fromarray(picture[box[0], box[1]]).save(file, "jpeg", quality=88, subsampling=0)  # a quarter of a PNG
-    return file.getvalue()
+    return as_jpeg(picture[box[0], box[1]])

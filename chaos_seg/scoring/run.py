@@ -71,7 +71,7 @@ def score_sides(
     predictor: Predictor, sides: Mapping[str, Sequence[Scan]], output: RunFolder, threshold: float
 ) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan]]:
     """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv,
-    calibration.csv and held_out.csv into `output`.
+    calibration.csv, held_out.csv and outlines.csv into `output`.
 
     Returns:
         Both scores of every patient, and the scans of the side to take pictures of: test, or validation without any.
@@ -85,6 +85,7 @@ def score_sides(
     slices: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
     guesses: list[dict[str, Any]] = []
+    outlines: list[dict[str, Any]] = []
     shown: list[ScoredScan] = []
     total = sum(volume.slices for volume, _ in patients)
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
@@ -95,7 +96,9 @@ def score_sides(
             challenge += scan.challenge()
             slices += scan.slice_rows()
             levels += scan.level_rows()
-            guesses += [scan.guess_row(threshold)] if side != "train" else []
+            if side != "train":
+                guesses.append(scan.guess_row(threshold))
+                outlines += scan.outline_rows()
             shown += [scan] if side == ("test" if "test" in sides else "val") else []
     shutil.rmtree(output.predictions, ignore_errors=True)
     partial.rename(output.predictions)
@@ -103,6 +106,7 @@ def score_sides(
     write_csv(output.per_patient, as_rows(scores, synthetic))
     write_csv(output.calibration, levels)
     write_csv(output.held_out, guesses)
+    write_csv(output.outlines, outlines)
     write_csv(output.challenge, [{**asdict(row), "synthetic": synthetic} for row in challenge])
     return scores, challenge, shown
 

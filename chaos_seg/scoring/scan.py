@@ -10,6 +10,7 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, count_levels
 from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.evaluation.metrics import Case
+from chaos_seg.evaluation.outlines import outline_suspicion
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
 from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.inference.alarms import alarms
@@ -29,6 +30,7 @@ class ScoredScan:
     far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
     levels: np.ndarray  # count_levels(), int64 (2, 256)
     confidence: Confidence
+    suspicion: list[float]  # outline_suspicion() of each slice
     case: Case
 
     @property
@@ -66,6 +68,11 @@ class ScoredScan:
             "dice": dice,
         }
 
+    def outline_rows(self) -> list[dict[str, Any]]:
+        """Rows of outlines.csv: how suspicious the true masks are."""
+        of_scan = {"patient": self.volume.name, "side": self.side, "content": self.volume.content}
+        return [{**of_scan, "rank": rank, "suspicion": value} for rank, value in enumerate(self.suspicion)]
+
     def level_rows(self) -> list[dict[str, Any]]:
         """Rows of calibration.csv."""
         other, liver = self.levels.tolist()
@@ -77,7 +84,7 @@ class ScoredScan:
 
 def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
-    mask, true_mask, counts, far, confidence = PackedMask(), PackedMask(), [], [], []
+    mask, true_mask, counts, far, confidence, suspicion = PackedMask(), PackedMask(), [], [], [], []
     levels = np.zeros((2, LEVELS), np.int64)
     probabilities = predictor.probabilities(volume.hu(rank) for rank in range(volume.slices))
     for rank, probability in enumerate(probabilities):
@@ -86,10 +93,13 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
         far.append(far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM))
         levels += count_levels(probability, true)
         confidence.append(Confidence.row(probability, predicted))
+        beside = [volume.mask(other) for other in (rank - 1, rank + 1) if 0 <= other < volume.slices]
+        pixel_cm2 = float(np.prod(volume.mean_spacing_mm[1:])) / 100
+        suspicion.append(outline_suspicion(true, beside, probability, predicted, pixel_cm2))
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:
             bar.update()
     z_mm, y_mm, x_mm = volume.mean_spacing_mm
     case = Case(np.array(counts), mask, true_mask, (z_mm or 1.0, y_mm, x_mm))  # one slice has no z
-    return ScoredScan(volume, side, np.array(far), levels, Confidence.of(confidence), case)
+    return ScoredScan(volume, side, np.array(far), levels, Confidence.of(confidence), suspicion, case)
