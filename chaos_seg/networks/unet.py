@@ -6,6 +6,8 @@ from torch import nn
 from chaos_seg.errors import UserError
 from chaos_seg.registry import NETWORKS
 
+PLACES = ("bottom", "blocks", "joints")  # of dropout
+
 
 class ConvBlock(nn.Sequential):
     """Twice: 3 x 3 convolution, batch norm, ReLU. (N, inputs, H, W) -> (N, outputs, H, W)."""
@@ -28,7 +30,9 @@ class UNet(nn.Module):
     Args:
         base: channels at full resolution; each of the `depth` levels below doubles them.
         depth: how often the resolution is halved.
-        dropout: probability at the end of the contracting path, where the paper has it.
+        dropout: probability.
+        dropout_at: bottom, the end of the contracting path, where the paper has it; blocks, behind every one; or
+            joints, behind every pooling and every concatenation.
 
     Shape:
         input (N, 1, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
@@ -37,15 +41,17 @@ class UNet(nn.Module):
         UserError: no channels or levels, another number of channels, or a size that 2**depth does not divide.
     """
 
-    def __init__(self, base: int = 8, depth: int = 4, dropout: float = 0.2):
+    def __init__(self, base: int = 8, depth: int = 4, dropout: float = 0.2, dropout_at: str = "bottom"):
         super().__init__()
         for key, value in (("base", base), ("depth", depth)):
             if not value > 0:
                 raise UserError(f"network.{key}={value}: expected a number above 0.")
         if not 0 <= dropout < 1:
             raise UserError(f"network.dropout={dropout}: expected a number from 0 to below 1.")
+        if dropout_at not in PLACES:
+            raise UserError(f"network.dropout_at={dropout_at}: expected one of {', '.join(PLACES)}.")
         channels = [base * 2**level for level in range(depth + 1)]  # 8 16 32 64 128
-        self.depth, self.divisor = depth, 2**depth
+        self.depth, self.divisor, self.dropout_at = depth, 2**depth, dropout_at
         self.encoder = nn.ModuleList(
             ConvBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
         )
@@ -66,18 +72,22 @@ class UNet(nn.Module):
                 f"The U-Net of depth {self.depth} expects (N, 1, H, W) with H and W divisible by {factor}, found "
                 f"{tuple(image.shape)}; choose another image_size or network.depth."
             )
-        x = self.encoder[0](image)  # (N, base, H, W)
+        x = self._dropped(self.encoder[0](image), "blocks")  # (N, base, H, W)
         skips = [x]
         for block in self.encoder[1:]:
-            x = block(self.pool(x))  # channels double, sides halve
+            x = self._dropped(block(self._dropped(self.pool(x), "joints")), "blocks")  # channels double, sides halve
             skips.append(x)
         skips.pop()
-        x = self.dropout(x)  # (N, base * 2**depth, H / 2**depth, W / 2**depth)
+        x = self._dropped(x, "bottom")  # (N, base * 2**depth, H / 2**depth, W / 2**depth)
         for level in reversed(range(self.depth)):
-            x = torch.cat([self.up[level](x), skips[level]], dim=1)
-            x = self.decoder[level](x)
+            x = self._dropped(torch.cat([self.up[level](x), skips[level]], dim=1), "joints")
+            x = self._dropped(self.decoder[level](x), "blocks")
         logits: torch.Tensor = self.head(x)
         return logits
+
+    def _dropped(self, x: torch.Tensor, place: str) -> torch.Tensor:
+        dropped: torch.Tensor = self.dropout(x) if place == self.dropout_at else x
+        return dropped
 
 
 def initialise(module: nn.Module) -> None:

@@ -36,6 +36,19 @@ def test_dropout_acts_in_training_only() -> None:
     assert net.dropout.p == 0.5 and UNet().dropout.p == 0.2
 
 
+@pytest.mark.parametrize(("place", "times"), [("bottom", 1), ("blocks", 5), ("joints", 4)])
+def test_dropout_acts_where_it_is_asked_for(place: str, times: int) -> None:
+    net, seen = UNet(base=2, depth=2, dropout=0.5, dropout_at=place), []
+    net.dropout.register_forward_hook(lambda module, images, dropped: seen.append(images[0].shape[1:]))
+    net(torch.randn(1, 1, 16, 16))
+    assert len(seen) == times and (place != "bottom" or seen == [(8, 4, 4)])
+
+
+def test_an_unknown_place_of_dropout_is_refused() -> None:
+    with pytest.raises(UserError, match=r"network\.dropout_at=top: expected one of bottom, blocks, joints"):
+        UNet(dropout_at="top")
+
+
 def test_every_pixel_reaches_every_output_through_the_bottom() -> None:
     torch.manual_seed(0)
     net = UNet(base=8, depth=4, dropout=0).eval()
