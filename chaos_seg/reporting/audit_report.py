@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
+from chaos_seg.data.audit import LEVELS, Finding, audit, counted, drift, facts
 from chaos_seg.data.sources import Source
 from chaos_seg.data.splits import Split
 from chaos_seg.data.store import data_hash, decode
@@ -50,6 +50,7 @@ def audit_source(
     }
     outlines, unseen = suspicious_outlines(runs, volumes) if runs else ([], [])
     details = {"outlines": [asdict(outline) for outline in outlines], "not_held_out": unseen}
+    result["drift"] = drift(rows, sides)
     details |= {"findings": [asdict(finding) for finding in findings], "facts": rows}
     write_json(folder / "audit.json", {**result, **details, "measures": {p: asdict(m) for p, m in measures.items()}})
     page = audit_page(result, rows, findings, volumes, measures, outlines, unseen)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from chaos_seg.errors import UserError
+from chaos_seg.evaluation.conformal import LEVELS, dice_interval
 from chaos_seg.evaluation.metrics import heading
 from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.repeats import probability_better, spread
+from chaos_seg.evaluation.selection import risk_coverage
 from chaos_seg.evaluation.statistics import EQUAL_DICE, POWER, compare_pairs, sentence, too_few
 from chaos_seg.reporting import reference
 from chaos_seg.reporting.comparison import UNBALANCED
@@ -94,6 +96,35 @@ def seeds_tables(scores: Paired, side: str, metric: str) -> list[Table]:
         f"spread_{side}_{metric}", f"{name}, standard deviations by what they come from", named, split, note
     )
     return [*([chances] if pairs else []), spreads]
+
+
+def guesses_table(runs: Sequence[Run], side: str) -> Table | None:
+    """What the Dice guessed without true masks is worth on the patients of one side; None where none was guessed."""
+    rows: list[list[object]] = []
+    for arm, members in by_arm(runs).items():
+        pairs: dict[str, list[tuple[float, float]]] = {}
+        for row in (row for run in members for row in run.guesses if row["side"] == side):
+            pairs.setdefault(row["patient"], []).append((float(row["guess"]), float(row["dice"])))
+        means = np.array([np.mean(of_patient, axis=0) for of_patient in pairs.values()]).reshape(-1, 2)
+        guess, dice = means[np.isfinite(means).all(axis=1)].T
+        if not len(dice):
+            continue
+        ranked, oracle = (risk_coverage(1 - by, 1 - dice) for by in (guess, dice))
+        others = [dice_interval(g, np.delete(guess, k), np.delete(dice, k), LEVELS[-1]) for k, g in enumerate(guess)]
+        held = sum(low <= true <= high for (low, high), true in zip(others, dice, strict=True))
+        width = float(np.mean([high - low for low, high in others]))
+        areas = (ranked.aurc, oracle.aurc, float(1 - dice.mean()))
+        rows.append([arm, len(dice), float(np.abs(guess - dice).mean()), *areas, f"{held} of {len(dice)}", width])
+    if not rows:
+        return None
+    columns = [Column("Loss"), Column("n"), Column("error", 3), Column("AURC", 4), Column("oracle", 4)]
+    columns += [Column("chance", 4), Column("interval holds"), Column("width", 3)]
+    note = (
+        "Error: mean distance of guess and Dice. AURC: area under the risk, 1 - Dice, of what is kept when scans with "
+        "the lowest guess are taken out first (Zenk et al. 2024). Interval: split-conformal at "
+        f"{100 * LEVELS[-1]:.0f} %, each patient by the others; promised for scans of these scanners and phases alone."
+    )
+    return Table(f"guesses_{side}", f"Dice guessed without the true masks, {side} patients", columns, rows, note)
 
 
 def placed_table() -> Table:

@@ -10,7 +10,7 @@ from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.statistics import EQUAL_DICE, RESAMPLES
 from chaos_seg.reporting import figures
-from chaos_seg.reporting.claims import pairs_table, placed_table, seeds_tables
+from chaos_seg.reporting.claims import guesses_table, pairs_table, placed_table, seeds_tables
 from chaos_seg.reporting.comparison import (
     challenge_table,
     means_table,
@@ -77,7 +77,7 @@ def _tables(
     runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, shared: Paired | None, synthetic: bool
 ) -> dict[str, list[Table]]:
     """By the place on the page that they have."""
-    published = published_table(runs)
+    published, guesses = published_table(runs), guesses_table(runs, scored_sides(runs)[-1])
     scores = {arm: [row for run in members for row in run.scores] for arm, members in arms.items()}
     challenge = {arm: [row for run in members for row in run.challenge] for arm, members in arms.items()}
     slices = {row.patient: row.slices for run in runs for row in run.scores}
@@ -92,6 +92,7 @@ def _tables(
         "patients": study_tables(scores, ("volume_dice", "slice_dice"), synthetic),
         "metrics": [metrics_table(runs)],
         "challenge": [challenge_table(challenge)],
+        "guesses": [guesses] if guesses else [],
         "thresholds": [threshold_table(runs)],
         "deviations": [deviations_table([run.config for run in runs], slices, synthetic)],
         "runs": [runs_table(runs)],

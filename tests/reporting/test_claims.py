@@ -8,7 +8,7 @@ import pytest
 
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import patient_score
-from chaos_seg.reporting.claims import pairs_table, placed_table, seeds_tables
+from chaos_seg.reporting.claims import guesses_table, pairs_table, placed_table, seeds_tables
 from chaos_seg.reporting.runs import Run, paired
 from chaos_seg.reporting.tables import Table
 
@@ -63,3 +63,21 @@ def test_the_printed_averages_overlap_and_the_table_says_what_it_assumes() -> No
     (bce, low, high), (*_, iou_low, _) = (row[1:] for row in table.rows[:: len(table.rows) - 1])
     assert (bce, low, high) == (0.908, pytest.approx(0.892, abs=5e-4), pytest.approx(0.924, abs=5e-4))
     assert iou_low < high and "Assumed" in table.note and "iou over dice, 0.005" in table.note
+
+
+def test_guesses_are_judged_patient_by_patient_over_the_runs() -> None:
+    guessed = {"a": (0.9, 0.95), "b": (0.8, 0.69), "c": (0.85, 0.85), "d": (0.6, 0.5), "e": (0.7, 0.75)}
+    one = run("bce", dict.fromkeys(guessed, 0.9))
+    one.__dict__["guesses"] = [
+        {"side": "test", "patient": patient, "guess": str(guess), "dice": str(dice)}
+        for patient, (guess, dice) in guessed.items()
+    ] + [{"side": "val", "patient": "f", "guess": "0", "dice": "1"}]
+    table = guesses_table([one, one], "test")
+    assert table is not None and len(table.rows) == 1
+    loss, n, error, aurc, oracle, chance, holds, width = table.rows[0]
+    assert (loss, n, error, chance) == ("bce", 5, pytest.approx(0.062), pytest.approx(0.252))
+    assert oracle < aurc < chance  # b is kept before e, which is better
+    # The largest error of the other four: for b it is that of d, 0.1, else that of b itself; that of a ends at 1.
+    assert holds == "4 of 5" and width == pytest.approx(np.mean([0.21, 0.2, 0.22, 0.22, 0.22]))
+    one.__dict__["guesses"] = []
+    assert guesses_table([one], "test") is None
