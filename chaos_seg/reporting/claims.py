@@ -37,12 +37,12 @@ def pairs_table(
     for pair in pairs:
         d = pair.difference
         interval = (d.low, d.high, 100 * d.level) if d.n > 1 else (None, None, None)
-        tests = (f"{pair.higher} of {d.n}", pair.p, pair.holm_p, pair.smallest_holm_p)
+        tests = (f"{pair.higher} of {d.n}", pair.p, pair.holm_p)
         found = (d.n, d.value, *interval, *tests, pair.detectable, pair.verdict(margin))
         rows.append([f"{pair.first} - {pair.second}", *found])
     columns = [
-        *(Column("Pair"), Column("n"), Column("median difference", 4), Column("from", 4), Column("to", 4)),
-        *(Column("level %", 1), Column("first higher"), Column("p", 4), Column("p Holm", 4), Column("least p Holm", 4)),
+        *(Column("Pair"), Column("n"), Column("difference", 4), Column("from", 4), Column("to", 4)),
+        *(Column("level %", 1), Column("first higher"), Column("p", 4), Column("p Holm", 4)),
         *(Column("could show", 3), Column("verdict")),
     ]
     note = (

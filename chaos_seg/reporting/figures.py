@@ -67,7 +67,7 @@ def rank_figure(scores: Mapping[str, np.ndarray], side: str) -> Figure:
         figure = Figure(figsize=(6.4, 0.42 * len(scores) + 1.1), layout="constrained")
         axes = figure.subplots()
         axes.grid(visible=False)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9, color=INK)
         axes.set_xticks(range(len(scores)), [f"rank {k + 1}" for k in range(len(scores))])
