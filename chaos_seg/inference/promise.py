@@ -34,5 +34,9 @@ def told(guess: float, pairs: Sequence[Sequence[float]], alike: bool) -> Mapping
         return {"guess": guess, "words": f"{words}; no interval: fewer than four scans were held out alike"}
     words += f"; {promise.low:.2f} to {promise.high:.2f} for {100 * promise.level:.0f} % of scans like the "
     words += f"{len(pairs)} held out"
-    words += ", of their scanners and phases" if alike else ", but it is unlike them: the interval does not hold here"
+    words += (
+        ", if it is of their scanners and phases"
+        if alike
+        else ", but it is unlike them: the interval does not hold here"
+    )
     return {**vars(promise), "alike": alike, "words": words}

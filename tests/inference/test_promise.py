@@ -26,8 +26,8 @@ def test_the_words_say_of_which_scans_the_promise_is() -> None:
     found = told(0.92, pairs, alike=True)
     assert (found["low"], found["high"], found["level"], found["scans"]) == (pytest.approx(0.88), 0.96, 0.8, 4)
     assert found["words"] == (
-        "Dice about 0.92, guessed without a true mask; 0.88 to 0.96 for 80 % of scans like the 4 held out, of their "
-        "scanners and phases"
+        "Dice about 0.92, guessed without a true mask; 0.88 to 0.96 for 80 % of scans like the 4 held out, if it is "
+        "of their scanners and phases"
     )
     assert told(0.92, pairs, alike=False)["words"].endswith("but it is unlike them: the interval does not hold here")
     few = told(0.92, pairs[:3], alike=True)

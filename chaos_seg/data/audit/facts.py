@@ -35,6 +35,7 @@ def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
         "liver_ml": liver_ml(volume),
         "liver_hu_mean": mean,
         "liver_hu_std": std,
+        "noise_hu": measures.noise_hu,
         "synthetic": meta.synthetic,
         "content": meta.key,
     }
@@ -44,7 +45,7 @@ _APPEARANCE = {  # of facts(), and what it is called
     "z_step_mm": "z step, mm",
     "field_of_view_mm": "field of view, mm",
     "liver_hu_mean": "HU under the mask, mean",
-    "liver_hu_std": "HU under the mask, standard deviation (texture and noise)",
+    "noise_hu": "noise under the mask, HU",
     "liver_ml": "liver, ml",
 }
 
