@@ -67,7 +67,7 @@ class Case:
 def examine(predictor: Predictor, scan: StoredScan, name: str) -> Case:
     threshold = predictor.segmenters[0].threshold
     masks, rows, pixels, entropy, pairs = [], [], [], [], []
-    for rank, passes in enumerate(predictor.passes(scan.hu(rank) for rank in range(scan.slices))):
+    for rank, passes in enumerate(predictor.passes(scan)):
         mean, true = passes.mean(axis=0), scan.mask(rank) > 0
         mask = mean * 255 > threshold
         members = passes * 255 > threshold

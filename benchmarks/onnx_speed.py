@@ -86,12 +86,12 @@ def compare_masks(checkpoint: Path, folder: Path) -> None:
     segmenter, runtime = both(checkpoint, folder)
     preprocessing, threshold = segmenter.preprocessing, segmenter.threshold
     slices = [volume.hu(rank) for rank in range(volume.slices)]
-    expected = Predictor([segmenter], chosen_device("cpu")).probabilities(slices)
+    expected = Predictor([segmenter], chosen_device("cpu")).probabilities(volume)
     different = liver = 0
     gap = 0.0
     for hu, by_torch in zip(slices, expected, strict=True):
-        image = preprocessing.image(hu)
-        by_onnx = preprocessing.back(runtime.run(None, {"image": image[None, None]})[0][0, 0], hu.shape)
+        image = preprocessing.image(hu[..., None])
+        by_onnx = preprocessing.back(runtime.run(None, {"image": image[None, ..., 0][:, None]})[0][0, 0], hu[..., None])
         different += int(np.count_nonzero((by_onnx * 255 > threshold) != (by_torch * 255 > threshold)))
         liver += int(np.count_nonzero(by_torch * 255 > threshold))
         gap = max(gap, float(np.abs(by_onnx - by_torch).max()))

@@ -37,7 +37,7 @@ class Patient:
         self.px, self.threshold = scan.spacing_mm[1], predictor.segmenters[0].threshold
         self.hu = [scan.hu(rank) for rank in range(scan.slices)]
         self.true = [scan.mask(rank) > 0 for rank in range(scan.slices)]
-        self.probability = list(predictor.probabilities(self.hu))
+        self.probability = list(predictor.probabilities(scan))
 
     def scores(self, masks: list[np.ndarray], rank: int) -> dict[str, float]:
         probability, beside = self.probability[rank], [masks[k] for k in (rank - 1, rank + 1) if 0 <= k < len(masks)]

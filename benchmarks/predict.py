@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -24,6 +24,7 @@ import torch
 from pydicom.uid import generate_uid
 
 from chaos_seg import predict
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.inference.predictor import Predictor
 
@@ -99,11 +100,11 @@ def predict_bright() -> None:
     """chaos_seg.predict with what is bright as the liver."""
     network = Predictor.passes
 
-    def passes(self: Predictor, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for rank, hu in enumerate(slices):
+    def passes(self: Predictor, scan: Scan) -> Iterator[np.ndarray]:
+        for rank in range(scan.slices):
             if rank % 50 == 0:
-                next(network(self, [hu]))
-            smooth = cv2.blur(np.clip(hu, -200, 300).astype(np.float32), (9, 9))
+                next(network(self, scan))
+            smooth = cv2.blur(np.clip(scan.hu(rank), -200, 300).astype(np.float32), (9, 9))
             yield ((smooth > 80) & (smooth < 200))[None].astype(np.float32)
 
     Predictor.passes = passes  # type: ignore[method-assign]

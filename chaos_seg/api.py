@@ -71,7 +71,13 @@ def as_scan(
     )
 
 
-def segment(hu: np.ndarray, segmenter: Segmenter, threshold: float | None = None, device: str = "auto") -> np.ndarray:
+def segment(
+    hu: np.ndarray,
+    segmenter: Segmenter,
+    threshold: float | None = None,
+    device: str = "auto",
+    spacing_mm: Sequence[float] | None = None,
+) -> np.ndarray:
     """The mask of a scan, bool (slices, rows, columns): liver where 255 * probability is above `threshold`, by default
     the model's own.
 
@@ -79,14 +85,20 @@ def segment(hu: np.ndarray, segmenter: Segmenter, threshold: float | None = None
         hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
         threshold: from 0 to 255, as in the settings: 127.5 is a probability of one half.
         device: auto is a GPU when there is one; cpu, cuda, cuda:1. The model is moved there.
+        spacing_mm: between slices, rows and columns; for a model that sees several slices at a distance.
 
     Raises:
-        ValueError: HU of another shape.
+        ValueError: HU of another shape, or no spacing for a model that needs it.
     """
     if hu.ndim != 3 or hu.size == 0:
         raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
-    predictor = Predictor([segmenter], chosen_device(device))
-    return np.stack(predictor.mask(iter(hu), segmenter.threshold if threshold is None else threshold))
+    if spacing_mm is None and segmenter.preprocessing.channels > 1:
+        raise ValueError("expected spacing_mm for a model that sees several slices, found none")
+    scan, predictor = (
+        as_scan(hu, spacing_mm=spacing_mm or (1.0, 1.0, 1.0)),
+        Predictor([segmenter], chosen_device(device)),
+    )
+    return np.stack(predictor.mask(scan, segmenter.threshold if threshold is None else threshold))
 
 
 def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

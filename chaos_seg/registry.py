@@ -10,13 +10,19 @@ import inspect
 import pkgutil
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
+from functools import cache
+from importlib import import_module, metadata
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from chaos_seg.errors import UserError
 
 E = TypeVar("E", bound=Callable[..., Any])
+
+
+@cache  # it reads a file of each installed package
+def entry_points(group: str) -> Sequence[EntryPoint]:
+    return list(metadata.entry_points(group=group))
 
 
 class Slot:
@@ -108,7 +114,7 @@ class Slot:
             import_module(f"{self.home}.{module.name}")
         return self._entries
 
-    def _plugins(self) -> dict[str, Any]:
+    def _plugins(self) -> dict[str, EntryPoint]:
         plugins = {entry.name: entry for entry in entry_points(group=self.group)}
         if taken := sorted(plugins.keys() & self._entries.keys()):
             raise UserError(f"{self.kind} {taken[0]}: an installed package gives another one of this name; rename it.")
@@ -138,7 +144,7 @@ def _is(value: Any, annotation: Any) -> bool:
 
 
 LOSSES = Slot("loss", "chaos_seg.losses", "chaos_seg.training.losses")  # -> module: logits, targets -> scalar
-NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks")  # -> module: (N, 1, H, W) -> logits like it
+NETWORKS = Slot("network", "chaos_seg.networks", "chaos_seg.networks", given=1)  # channels -> (N, C, H, W) -> logits
 OPTIMIZERS = Slot("optimizer", "chaos_seg.optimizers", "chaos_seg.training.optimizers", given=1)  # parameters
 SCHEDULERS = Slot("scheduler", "chaos_seg.schedulers", "chaos_seg.training.optimizers", given=2)  # optimizer, steps
 PREPROCESSINGS = Slot("preprocessing", "chaos_seg.preprocessings", "chaos_seg.data.preprocessing")

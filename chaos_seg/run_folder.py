@@ -34,67 +34,36 @@ from chaos_seg.run_settings import complete_settings, flat, is_incidental, renam
 PACKAGES = ("chaos_seg", "torch", "lightning", "numpy", "pydicom", "albumentations", "opencv-python-headless")
 
 
+class _Inside:
+    """The path of that name in a run folder."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, run: "RunFolder", owner: type) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run by its folder, which need not exist yet."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def split_file(self) -> Path:
-        return self.path / "split.json"
-
-    @property
-    def manifest_file(self) -> Path:
-        return self.path / "manifest.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions"
-
-    @property
-    def per_slice(self) -> Path:
-        return self.path / "per_slice.csv"
-
-    @property
-    def per_patient(self) -> Path:
-        return self.path / "per_patient.csv"
-
-    @property
-    def challenge(self) -> Path:
-        return self.path / "challenge.csv"
-
-    @property
-    def calibration(self) -> Path:
-        return self.path / "calibration.csv"
-
-    @property
-    def held_out(self) -> Path:
-        return self.path / "held_out.csv"
-
-    @property
-    def outlines(self) -> Path:
-        return self.path / "outlines.csv"
-
-    @property
-    def summary(self) -> Path:
-        return self.path / "summary.json"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
+    config = _Inside("config.yaml")
+    split_file = _Inside("split.json")
+    manifest_file = _Inside("manifest.json")
+    metrics = _Inside("metrics.csv")
+    checkpoints = _Inside("checkpoints")
+    predictions = _Inside("predictions")
+    per_slice = _Inside("per_slice.csv")
+    per_patient = _Inside("per_patient.csv")
+    challenge = _Inside("challenge.csv")
+    calibration = _Inside("calibration.csv")
+    held_out = _Inside("held_out.csv")
+    outlines = _Inside("outlines.csv")
+    summary = _Inside("summary.json")
+    figures = _Inside("figures")
 
     def example(self, kind: str) -> Path:
         """The picture of its best, median or worst slice."""

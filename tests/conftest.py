@@ -24,6 +24,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from chaos_seg.command_line import CONF_DIR
 from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
+from chaos_seg.experiment import train
 
 SMALL = Phantom(patients=4, slices=7, size=32, seed=3)
 
@@ -40,31 +41,59 @@ def tree(phantom_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(phantom_root, tmp_path / "tree"))
 
 
+TINY = (
+    *("image_size=32", "network.base=4", "network.depth=2", "batch_size=4", "learning_rate=1e-2", "epochs=2"),
+    *("num_workers=0", "trainer=cpu", "data.split.train=[1,2]", "data.split.val=[3]", "data.split.test=[4]"),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """The overrides of a run of seconds on the small phantom."""
+    return TINY
+
+
 @pytest.fixture
 def configure(phantom_root: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Compose conf/train.yaml with overrides, on the small phantom, as a run of seconds."""
-    small = [
-        "image_size=32",
-        "network.base=4",
-        "network.depth=2",
-        "batch_size=4",
-        "learning_rate=1e-2",
-        "epochs=2",
-        "num_workers=0",
-        "trainer=cpu",
-        f"data.root={phantom_root}",
-        f"data.store={tmp_path / 'store'}",
-        "data.split.train=[1,2]",
-        "data.split.val=[3]",
-        "data.split.test=[4]",
-    ]
+    return partial(_configured, phantom_root, tmp_path / "store")
 
-    def make(*overrides: str) -> TrainConfig:
-        lists = [o for o in small if not (o.startswith("data.split.") and "data/split=kfold" in overrides)]
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return checked(TrainConfig, compose("train", overrides=[*lists, *overrides]))
 
-    return make
+def _configured(root: Path, store: Path, *overrides: str) -> TrainConfig:
+    small = [one for one in TINY if not (one.startswith("data.split.") and "data/split=kfold" in overrides)]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        given = [*small, f"data.root={root}", f"data.store={store}", *overrides]
+        return checked(TrainConfig, compose("train", overrides=given))
+
+
+@pytest.fixture(scope="session")
+def finished(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of 2 epochs with Dice loss; not to be changed."""
+    place = tmp_path_factory.mktemp("finished")
+    train(_configured(phantom_root, place / "store", "loss=dice"), place / "run")
+    return place / "run"
+
+
+@pytest.fixture(scope="session")
+def pair(phantom_root: Path, finished: Path) -> tuple[Path, Path]:
+    """`finished` and a run like it with IoU loss; not to be changed."""
+    other = finished.with_name("other")
+    train(_configured(phantom_root, finished.with_name("store"), "loss=iou"), other)
+    return finished, other
+
+
+@pytest.fixture
+def command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """The command that trains as `configure` says, with further arguments."""
+    for name in ("CHAOS_ROOT", "CHAOS_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    place = (f"data.root={phantom_root}", f"data.store={tmp_path / 'store'}")
+
+    def command(*given: str) -> list[str]:
+        flags = [one for one in given if one.startswith("--")]  # come first: Hydra takes overrides in one run only
+        return ["train", *flags, *TINY, *place, *(one for one in given if one not in flags)]
+
+    return command
 
 
 def pytest_collection_finish() -> None:

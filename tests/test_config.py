@@ -34,7 +34,8 @@ def test_a_loss_alone_is_the_study_to_the_letter(loss: str) -> None:
     assert (config.image_size, config.batch_size, config.epochs, config.learning_rate) == (512, 8, 400, 1e-5)
     assert config.network == {"name": "unet", "base": 8, "depth": 4, "dropout": 0.2, "dropout_at": "bottom"}
     assert config.threshold == 100
-    assert config.preprocessing == {"name": "window", "level_hu": 0, "width_hu": 2800}
+    assert config.preprocessing.items() >= {"name": "window", "level_hu": 0, "width_hu": 2800, "crop": False}.items()
+    assert config.preprocessing["neighbours"] == 0
     assert config.augmentation == {"rotation": {"degrees": 5}}
     assert (config.optimizer, config.scheduler) == ({"name": "adam"}, {"name": "constant"})
     assert SPLITS.build(config.data.split, []) == Split(

@@ -7,24 +7,28 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pydicom
 import pytest
-from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from chaos_seg import predict as command
-from chaos_seg.data.dicom import read_mask, read_slice
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.inference import outputs
-
-hd = pytest.importorskip("highdicom")
-nib = pytest.importorskip("nibabel")
-sitk = pytest.importorskip("SimpleITK")
+from tests.points import (
+    by_highdicom,
+    by_itk,
+    by_nibabel,
+    by_png,
+    nib,
+    same_points,
+    sitk,
+    source_points,
+)
 
 Write = Callable[..., list[Path]]
 Predict = Callable[..., tuple[int, str]]
@@ -34,8 +38,8 @@ Predict = Callable[..., tuple[int, str]]
 def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
     """`python -m chaos_seg.predict` in this process; liver is where HU are above 0."""
 
-    def passes(_: object, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        yield from ((plane > 0)[None].astype(np.float32) for plane in slices)
+    def passes(_: object, scan: Scan) -> Iterator[np.ndarray]:
+        yield from ((scan.hu(rank) > 0)[None].astype(np.float32) for rank in range(scan.slices))
 
     model = SimpleNamespace(threshold=100.0, training_range=None, to=lambda _: SimpleNamespace(eval=int))
     monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
@@ -57,72 +61,6 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
         return (1 if isinstance(code, str) else int(code or 0)), f"{said.out}{said.err}{code}"  # type: ignore[call-overload]
 
     return run
-
-
-def source_points(paths: Iterable[Path]) -> np.ndarray:
-    """Where the liver is, by the attributes of the slices alone (PS3.3 C.7.6.2.1.1)."""
-    points = [placed(pydicom.dcmread(path), read_slice(path)[1] > 0) for path in paths]
-    return np.concatenate(points)
-
-
-def placed(ds: pydicom.Dataset, plane: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(plane)
-    orientation = np.array(ds.ImageOrientationPatient, float)
-    between_rows, between_columns = map(float, ds.PixelSpacing)
-    along_row, along_column = columns[:, None] * orientation[:3], rows[:, None] * orientation[3:]
-    return np.array(ds.ImagePositionPatient, float) + along_row * between_columns + along_column * between_rows
-
-
-def by_nibabel(path: Path) -> np.ndarray:
-    image = nib.load(path)
-    points = nib.affines.apply_affine(image.affine, np.argwhere(np.asarray(image.dataobj)))
-    return points * [-1, -1, 1]
-
-
-def by_itk(path: Path) -> np.ndarray:
-    image = sitk.ReadImage(str(path))
-    marked = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1]
-    return np.array([image.TransformIndexToPhysicalPoint([int(k) for k in index]) for index in marked])
-
-
-def by_highdicom(path: Path, sources: list[Path]) -> np.ndarray:
-    """The mask of each source slice, as highdicom links it, which is compared with the frames' own positions."""
-    seg = hd.seg.segread(path)
-    slices = [pydicom.dcmread(source) for source in sources]
-    uids = [ds.SOPInstanceUID for ds in slices]
-    masks = seg.get_pixels_by_source_instance(uids, ignore_spatial_locations=True, assert_missing_frames_are_empty=True)
-    linked = np.concatenate([placed(ds, plane[..., 0]) for ds, plane in zip(slices, masks, strict=True)])
-    own = []
-    for plane, groups in zip(
-        seg.pixel_array.reshape(-1, seg.Rows, seg.Columns), seg.PerFrameFunctionalGroupsSequence, strict=True
-    ):
-        shared = seg.SharedFunctionalGroupsSequence[0]
-        ds = pydicom.Dataset()
-        ds.ImagePositionPatient = groups.PlanePositionSequence[0].ImagePositionPatient
-        ds.ImageOrientationPatient = shared.PlaneOrientationSequence[0].ImageOrientationPatient
-        ds.PixelSpacing = shared.PixelMeasuresSequence[0].PixelSpacing
-        own.append(placed(ds, plane))
-    assert same_points(np.concatenate(own), linked)
-    return linked
-
-
-def by_png(folder: Path, sources: list[Path]) -> np.ndarray:
-    """PNG have no place: the k-th is of the k-th slice from the head down."""
-    slices = sorted((pydicom.dcmread(path) for path in sources), key=height, reverse=True)
-    masks = [read_mask(path)[1] for path in sorted(folder.iterdir())]
-    return np.concatenate([placed(ds, mask) for ds, mask in zip(slices, masks, strict=True)])
-
-
-def height(ds: pydicom.Dataset) -> float:
-    orientation = np.array(ds.ImageOrientationPatient, float)
-    normal = np.cross(orientation[:3], orientation[3:])
-    return float(np.sign(normal[np.abs(normal).argmax()]) * (normal @ np.array(ds.ImagePositionPatient, float)))
-
-
-def same_points(points: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether each point has one of the other set within 0.01 mm, and there are as many."""
-    apart = max(cKDTree(a).query(b)[0].max() for a, b in ((points, expected), (expected, points)))
-    return len(points) == len(expected) and apart < 0.01
 
 
 STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.8, 0, 0]])

@@ -136,11 +136,6 @@ def test_killed_anywhere_and_run_again_it_ends_in_the_same_state(
     assert content(tmp_path / "chaos") == content(phantom_root)
     ct = tmp_path / "chaos" / "Train_Sets" / "CT"
     assert sorted(path.name for path in ct.iterdir()) == ["1", "2", "3", "4"]
-
-    (ct / "1" / "Ground" / "liver_GT_003.png").unlink()
-    code, out, err = finish(["audit", "data.root=chaos", "data.store=store"], tmp_path)
-    assert code == 1 and "error    masks_unpaired, patient 1" in out
-    assert "Traceback" not in out + err
     for pid in killed:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # the processes that it decoded with outlive it

@@ -17,6 +17,7 @@ from chaos_seg import predict as predict_door
 from chaos_seg import registry
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.dicom import SliceHeader
+from chaos_seg.data.preprocessing import Preprocessing
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.phantom import render
@@ -62,9 +63,11 @@ class Plain(nn.Module):
 
     divisor = 1
 
-    def __init__(self, width: int = 4):
+    def __init__(self, inputs: int, width: int = 4):
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, width, 5, padding=2), nn.ReLU(), nn.Conv2d(width, 1, 5, padding=2))
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, width, 5, padding=2), nn.ReLU(), nn.Conv2d(width, 1, 5, padding=2)
+        )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.layers(image)
@@ -88,7 +91,7 @@ def halved(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sched
 
 
 @dataclass(frozen=True)
-class Tanh:
+class Tanh(Preprocessing):
     """A preprocessing that takes slices at their own size."""
 
     image_size: int
@@ -97,10 +100,10 @@ class Tanh:
     def image(self, hu: np.ndarray) -> np.ndarray:
         return np.tanh(hu.astype(np.float32) / np.float32(self.scale_hu))
 
-    def mask(self, mask: np.ndarray) -> np.ndarray:
+    def mask(self, mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
         return mask
 
-    def back(self, probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def back(self, probability: np.ndarray, hu: np.ndarray) -> np.ndarray:
         return probability
 
     def in_words(self) -> list[str]:

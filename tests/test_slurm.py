@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,12 +25,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
-    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., TrainConfig], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning looks for hpc_ckpt_*.ckpt where the command is started, to train and to score."""
-    train(configure("epochs=1"), tmp_path / "alone")
     monkeypatch.chdir(tmp_path)
-    Path("hpc_ckpt_1.ckpt").write_bytes((tmp_path / "alone" / "checkpoints" / "last.ckpt").read_bytes())
+    Path("hpc_ckpt_1.ckpt").write_bytes((finished / "checkpoints" / "last.ckpt").read_bytes())
     with monkeypatch.context() as patch:
         for name, value in JOB.items():
             patch.setenv(name, value)
@@ -46,7 +44,11 @@ def test_a_checkpoint_of_another_job_in_this_folder_is_not_taken(
 
 @pytest.mark.slow
 def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
-    finish: Callable[..., tuple[int, str, str]], phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Any],
+    finish: Callable[..., tuple[int, str, str]],
+    phantom_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     called = tmp_path / "bin" / "scontrol"
     called.parent.mkdir()
@@ -61,7 +63,7 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
             "network.base=4",
             "network.depth=2",
             "batch_size=4",
-            "epochs=30",
+            "epochs=12",
             "num_workers=0",
             "trainer=cpu",
         ),
@@ -70,11 +72,10 @@ def test_a_signalled_job_resumes_to_the_weights_of_an_uninterrupted_one(
     )
 
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    command = [sys.executable, "-m", "chaos_seg.train", *tiny, f"hydra.run.dir={cut}"]
-    job = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 3:
+    job = start(["train", *tiny, f"hydra.run.dir={cut}"], tmp_path)
+    while job.poll() is None and len(read_csv(cut / "metrics.csv") if (cut / "metrics.csv").exists() else []) < 2:
         time.sleep(0.01)
-    job.send_signal(signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
+    os.kill(job.pid, signal.SIGUSR1)  # sbatch --signal=USR1@60, before the time is up
     assert job.wait(timeout=120) == -signal.SIGUSR1
     assert not list(tmp_path.rglob("hpc_ckpt*")) and not (tmp_path / "requeued").exists()
     assert finish(["train", f"ckpt_path={cut / 'checkpoints' / 'last.ckpt'}"], tmp_path)[0] == 0

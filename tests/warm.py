@@ -18,7 +18,7 @@ from importlib import import_module
 import numpy as np
 
 # Each of the commands that are started here imports these by itself: none lacks an import of its own unnoticed.
-LIBRARIES = ("hydra._internal.hydra", "lightning.pytorch", "albumentations")
+LIBRARIES = ("hydra._internal.hydra", "lightning.pytorch", "albumentations", "pydicom", "torch.utils.tensorboard")
 
 
 def command(requests: socket.socket) -> tuple[str, list[str]]:

@@ -1,6 +1,6 @@
 """What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from chaos_seg.data.scan import Scan
 HU_TOLERANCE, SPACING_TOLERANCE = 40.0, 0.2  # beyond what training saw: HU, and a share of the spacing
 MIN_COLD_SHARE = 0.01  # a CT has air or fat: fewer such pixels are MR, or a lost rescale
 BODY_PERCENTILES = (5, 50, 95)
-EVERY = 4  # a fingerprint's slices; neighbours look alike
+EVERY = 4  # slices looked at; neighbours look alike
 
 
 class HuHistogram:
@@ -34,7 +34,7 @@ class HuHistogram:
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class Appearance:
     """What a scan looks like to the network before any mask: its spacing and the HU of the body."""
 
     spacing_mm: tuple[float, ...]  # z, y, x
@@ -42,21 +42,21 @@ class Fingerprint:
     cold_share: float  # of pixels below FAT_HU that the scanner measured
 
     @classmethod
-    def of(cls, slices: Iterable[np.ndarray], spacing_mm: Sequence[float]) -> "Fingerprint":
+    def of(cls, slices: Iterable[np.ndarray], spacing_mm: Sequence[float]) -> "Appearance":
         """Of int16 HU (rows, columns) slice by slice, and mm between slices, rows and columns."""
-        counts = FingerprintCounts()
+        counts = AppearanceCounts()
         for hu in slices:
             counts.add(hu)
-        return counts.fingerprint(spacing_mm)
+        return counts.appearance(spacing_mm)
 
     @classmethod
-    def sampled(cls, scan: Scan) -> "Fingerprint":
+    def sampled(cls, scan: Scan) -> "Appearance":
         """Of every EVERY-th slice of a scan."""
         return cls.of((scan.hu(rank) for rank in range(0, scan.slices, EVERY)), scan.mean_spacing_mm)
 
 
-class FingerprintCounts:
-    """The HU that a Fingerprint is made of, counted slice by slice."""
+class AppearanceCounts:
+    """The HU that a Appearance is made of, counted slice by slice."""
 
     def __init__(self) -> None:
         self._body, self._cold, self._pixels = HuHistogram(), 0, 0
@@ -67,22 +67,15 @@ class FingerprintCounts:
         self._cold += int(np.count_nonzero((hu < FAT_HU) & (hu >= PADDING_HU)))
         self._pixels += hu.size
 
-    def fingerprint(self, spacing_mm: Sequence[float]) -> Fingerprint:
+    def appearance(self, spacing_mm: Sequence[float]) -> Appearance:
         """With mm between slices, rows and columns."""
         cold_share = self._cold / max(self._pixels, 1)
-        return Fingerprint(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share)
-
-    def watch(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """A scan's slices as they are, while every EVERY-th is counted."""
-        for rank, hu in enumerate(slices):
-            if rank % EVERY == 0:
-                self.add(hu)
-            yield hu
+        return Appearance(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share)
 
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """The least and the greatest of each value in the fingerprints of the scans that a model was trained on.
+    """The least and the greatest of each value in the appearances of the scans that a model was trained on.
 
     Plain numbers: dataclasses.asdict() goes into a checkpoint or JSON, TrainingRange(**that) comes back.
     """
@@ -91,7 +84,7 @@ class TrainingRange:
     body_hu: tuple[Sequence[float], Sequence[float]]  # low and high of BODY_PERCENTILES
 
     @classmethod
-    def of(cls, scans: Sequence[Fingerprint]) -> "TrainingRange":
+    def of(cls, scans: Sequence[Appearance]) -> "TrainingRange":
         """Raises ValueError without scans."""
         spacing, body = np.array([scan.spacing_mm for scan in scans]), np.array([scan.body_hu for scan in scans])
         return cls(
@@ -100,7 +93,7 @@ class TrainingRange:
         )
 
 
-def unlike_training(scan: Fingerprint, training: TrainingRange | None) -> list[str]:
+def unlike_training(scan: Appearance, training: TrainingRange | None) -> list[str]:
     """How a scan differs from what the model was trained on, a sentence each; `training` None is unknown, and said."""
     sentences = []
     if scan.cold_share < MIN_COLD_SHARE:

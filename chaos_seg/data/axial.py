@@ -1,7 +1,6 @@
 """A scan turned as the network was trained, and its mask turned back."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,14 +35,27 @@ class Axial:
         """Whether the scan's slices are axial, so that they can be read one by one."""
         return self.axes[0] == 0
 
-    def slices(self, scan: Scan) -> Iterator[np.ndarray]:
-        """HU of each axial slice, as the network wants it."""
+    def scan(self, scan: Scan) -> Scan:
+        """The scan in axial slices as the network wants them, without masks; one that doesn't stream is read whole."""
+        step = (scan.origin_mm[-1] - scan.origin_mm[0]) / max(scan.slices - 1, 1)
+        steps = (step, scan.row_mm, scan.column_mm)
+        z, y, x = self.axes
         if self.streams:
-            yield from (self._plane(scan.hu(rank)) for rank in range(scan.shape[0]))
+            read, origin_mm = (lambda rank: self._plane(scan.hu(rank))), scan.origin_mm
         else:
-            yield from np.flip(
-                np.stack([scan.hu(rank) for rank in range(scan.shape[0])]).transpose(self.axes), self._flipped
-            )
+            volume = np.stack([scan.hu(rank) for rank in range(scan.slices)]).transpose(self.axes)
+            read = np.flip(volume, self._flipped).__getitem__
+            origin_mm = scan.origin_mm[0] + np.outer(np.arange(scan.shape[z]), steps[z])
+        down, right = ((scan.shape[axis] - 1) * steps[axis] for axis in (y, x))
+        return replace(
+            scan,
+            shape=(scan.shape[z], scan.shape[y], scan.shape[x]),
+            origin_mm=origin_mm + down * self.flips[1] + right * self.flips[2],
+            row_mm=steps[y] * (-1) ** self.flips[1],
+            column_mm=steps[x] * (-1) ** self.flips[2],
+            read=read,
+            read_mask=None,
+        )
 
     @property
     def _flipped(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from chaos_seg.data.scan import Scan
 
 
 class Sample(TypedDict):
-    image: torch.Tensor  # float32 (1, size, size) in [-1, 1]
+    image: torch.Tensor  # float32 (channels, size, size) in [-1, 1]
     mask: torch.Tensor  # float32 (1, size, size) in {0, 1}
     index: int | torch.Tensor  # position in the data set
 
@@ -44,15 +44,15 @@ class SliceDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (None, key)
         volume, rank = self.volumes[self.volume_of_slice[index]], int(self.rank_of_slice[index])
-        hu, mask = volume.hu(rank), np.array(volume.mask(rank))
+        hu, mask = self.preprocessing.hu(volume, rank), np.array(volume.mask(rank))
         entropy = None if epoch is None else (self.seed, epoch, index)
         if entropy is not None and self.augmentation is not None:
             hu, mask = self.augmentation.of_hu(hu, mask, entropy)
-        image, mask = self.preprocessing.image(hu), self.preprocessing.mask(mask)
+        image, mask = self.preprocessing.image(hu), self.preprocessing.mask(mask, hu)
         if entropy is not None and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, entropy)
         return {
-            "image": torch.from_numpy(image)[None],
+            "image": torch.from_numpy(image.transpose(2, 0, 1)).contiguous(),
             "mask": torch.from_numpy(mask)[None].float(),
             "index": index,
         }

@@ -122,9 +122,9 @@ def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
 
 
-def _size_fault(path: Path, found: tuple[int, ...], expected: tuple[int, ...], like: Path) -> UserError:
+def _size_fault(path: Path, size: tuple[int, ...], expected: tuple[int, ...], like: Path) -> UserError:
     return UserError(
-        f"{path}: expected {expected[0]} x {expected[1]} pixels like {like.name}, found {found[0]} x {found[1]}; "
+        f"{path}: expected {expected[0]} x {expected[1]} pixels like {like.name}, found {size[0]} x {size[1]}; "
         "restore the file that belongs to this series.",
         "mixed_sizes",
     )

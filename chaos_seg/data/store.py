@@ -129,10 +129,10 @@ def data_hash(scans: Iterable[Scan]) -> str:
 def _lookup(store: Path, folder: Patient) -> StoredScan | None:
     """The volume of a folder that is as it was when it was decoded, without opening any of its files."""
     try:
-        seen = read_json(_seen_file(store, folder))
-        if seen["listing"] != _listing(folder):
+        note = read_json(_note_of(store, folder))
+        if note["listing"] != _listing(folder):
             return None
-        return _load(store, folder.patient, seen["key"])
+        return _load(store, folder.patient, note["key"])
     except (OSError, ValueError, KeyError, TypeError):  # never decoded, or a damaged note: decode again
         return None
 
@@ -152,7 +152,7 @@ def _load(store: Path, patient: str, key: str) -> StoredScan:
     return StoredScan.of(patient, place, Meta(**meta))
 
 
-def _seen_file(store: Path, folder: Patient) -> Path:
+def _note_of(store: Path, folder: Patient) -> Path:
     name = hashlib.sha256(os.fsencode(folder.place.resolve())).hexdigest()[:32]
     return store / "seen" / f"{name}.json"
 
@@ -169,9 +169,9 @@ def _listing(folder: Patient) -> str:
 
 def _build(store: Path, folder: Patient) -> tuple[StoredScan | None, list[UserError]]:
     """Decode one patient; the volume, or the faults that forbid it."""
-    seen = _seen_file(store, folder)
-    unfinished = store / "volumes" / f".{seen.stem}.partial"
-    with locked(store / "locks" / seen.stem):  # a second process waits here, then finds the volume made
+    note = _note_of(store, folder)
+    unfinished = store / "volumes" / f".{note.stem}.partial"
+    with locked(store / "locks" / note.stem):  # a second process waits here, then finds the volume made
         if (made := _lookup(store, folder)) is not None:
             return made, []
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
@@ -192,7 +192,7 @@ def _build(store: Path, folder: Patient) -> tuple[StoredScan | None, list[UserEr
             return None, [UserError(fault)]
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        write_json(seen, {"listing": listing, "key": key})
+        write_json(note, {"listing": listing, "key": key})
     return _load(store, folder.patient, key), []
 
 

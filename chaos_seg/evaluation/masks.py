@@ -155,7 +155,7 @@ def far_errors(
     if not added.any() and not missed.any():
         return 0, 0
     rows, columns = (np.flatnonzero((predicted | true).any(axis=axis)) for axis in (1, 0))
-    box = tuple(slice(max(found[0] - 1, 0), found[-1] + 2) for found in (rows, columns))  # with background around
+    box = tuple(slice(max(places[0] - 1, 0), places[-1] + 2) for places in (rows, columns))  # with background around
     added, missed, true = added[box], missed[box], true[box]
     outside, inside = (ndimage.distance_transform_edt(m, sampling=spacing_mm) for m in (~true, true))
     return int((outside[added] > limit_mm).sum()), int((inside[missed] > limit_mm).sum())

@@ -26,7 +26,7 @@ PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
 
 
 class _Probability(nn.Module):
-    """The graph: images (N, 1, size, size) in [-1, 1] to probabilities of the same shape."""
+    """The graph: images (N, channels, size, size) in [-1, 1] to probabilities (N, 1, size, size)."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -40,21 +40,22 @@ class _Probability(nn.Module):
 def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
     """What the file says of itself: enough to make its input from DICOM and a mask from its output."""
     preprocessing, network = segmenter.preprocessing, dict(segmenter.hparams["network"])
-    size = preprocessing.image_size
+    size, channels = preprocessing.image_size, preprocessing.channels
     threshold, loss = segmenter.hparams["threshold"], dict(segmenter.hparams["loss"])
     options = "".join(f", {key}={value}" for key, value in loss.items() if key != "name")
     return {
         "description": f"Liver segmentation in CT: a 2D network ({network['name']}) that gives each pixel of an axial "
         "slice its probability of liver.",
         "warning": "Not a medical device.",
-        "input": f"image: float32 (N, 1, {size}, {size}), values -1 to 1; N slices, one or more, each on its own",
+        "input": f"image: float32 (N, {channels}, {size}, {size}), values -1 to 1; N slices, one or more, each on its "
+        "own",
         "output": f"probability: float32 (N, 1, {size}, {size}), 0 to 1",
         "preprocessing": numbered(
             "HU = RescaleSlope * stored pixel + RescaleIntercept, both from the slice's own DICOM file, rounded and "
             f"clipped to {HU_RANGE[0]} ... {HU_RANGE[1]}; rows to the back and columns to the left of the patient, as "
             "ImageOrientationPatient 1 0 0 0 1 0 has them: flip or transpose a slice stored otherwise.",
             *preprocessing.in_words(),
-            "image[n, 0] = x.",
+            "image[n, 0] = x." if channels == 1 else "image[n, c] = x[..., c].",
         ),
         "postprocessing": numbered(
             preprocessing.back_in_words(), f"Liver is where 255 * probability > threshold = {threshold}."
@@ -127,7 +128,7 @@ def _graph(segmenter: Segmenter) -> bytes:
         warnings.simplefilter("ignore")  # it is deprecated, and tells of the size that the U-Net checks in Python
         torch.onnx.export(
             _Probability(segmenter.net).eval(),
-            (torch.zeros(2, 1, size, size),),
+            (torch.zeros(2, segmenter.preprocessing.channels, size, size),),
             file,
             input_names=["image"],
             output_names=["probability"],
@@ -146,7 +147,10 @@ def _check_masks(model: bytes, segmenter: Segmenter) -> None:
     by_torch: list[np.ndarray] = []
     by_runtime: list[np.ndarray] = []
     for count in CHECKED_BATCHES:
-        images = np.stack([preprocessing.image(hu)[None] for hu, _ in render(rng, count, preprocessing.image_size)])
+        hus = [hu for hu, _ in render(rng, count, preprocessing.image_size)]
+        around = [np.stack([hus[(k + c) % count] for c in range(preprocessing.channels)], -1) for k in range(count)]
+        images = np.stack([preprocessing.image(hu) for hu in around])
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         with torch.inference_mode():
             by_torch.append(segmenter(torch.from_numpy(images)).float().sigmoid().numpy())
         by_runtime.append(runtime.run(["probability"], {"image": images})[0])

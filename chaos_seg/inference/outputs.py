@@ -199,7 +199,7 @@ def _squeezed(scan: Scan) -> list[str]:
 def _unlike_training(prediction: Prediction, predictor: Predictor) -> list[str]:
     ranges = [segmenter.training_range for segmenter in predictor.segmenters]
     training_ranges = [TrainingRange(**one) if one else None for one in ranges]
-    return [sentence for one in training_ranges for sentence in unlike_training(prediction.fingerprint, one)]
+    return [sentence for one in training_ranges for sentence in unlike_training(prediction.appearance, one)]
 
 
 def _looked_through(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:

@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chaos_seg.data.appearance import Fingerprint, FingerprintCounts
+from chaos_seg.data.appearance import EVERY, Appearance, AppearanceCounts
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
@@ -23,8 +23,8 @@ class Prediction:
     """A scan's mask in its own axes, what else its slices told on their way, and seconds by part."""
 
     mask: PackedMask
-    confidence: Confidence  # of its axial slices, head first or as they lie
-    fingerprint: Fingerprint
+    confidence: Confidence  # of its axial slices, as they lie
+    appearance: Appearance
     seconds: dict[str, float]
 
 
@@ -32,10 +32,10 @@ def predict_scan(
     scan: Scan, predictor: Predictor, threshold: float, largest_component: bool, fill_holes: bool
 ) -> Prediction:
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand."""
-    axial, seconds, confidence, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], FingerprintCounts()
+    axial, seconds, confidence, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
 
     def planes() -> Iterator[np.ndarray]:
-        for probability in predictor.probabilities(counts.watch(_timed(axial.slices(scan), seconds))):
+        for probability in predictor.probabilities(_watched(axial.scan(scan), seconds, counts)):
             plane = probability * 255 > threshold
             confidence.append(Confidence.row(probability, plane))
             yield axial.plane_back(plane) if axial.streams else plane
@@ -50,7 +50,7 @@ def predict_scan(
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, Confidence.of(confidence), counts.fingerprint(spacing_mm), seconds)
+    return Prediction(mask, Confidence.of(confidence), counts.appearance(spacing_mm), seconds)
 
 
 def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
@@ -63,11 +63,17 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
     return looked, pictures.of(looked.slices)
 
 
-def _timed(slices: Iterator[np.ndarray], seconds: dict[str, float]) -> Iterator[np.ndarray]:
-    while True:
+def _watched(scan: Scan, seconds: dict[str, float], counts: AppearanceCounts) -> Scan:
+    """The scan, whose reading is timed and whose slices are counted when they are read first."""
+    counted = set()
+
+    def read(rank: int) -> np.ndarray:
         started = time.perf_counter()
-        plane = next(slices, None)
+        hu = scan.hu(rank)
         seconds["read"] += time.perf_counter() - started
-        if plane is None:
-            return
-        yield plane
+        if rank % EVERY == 0 and rank not in counted:
+            counts.add(hu)
+            counted.add(rank)
+        return hu
+
+    return replace(scan, read=read)

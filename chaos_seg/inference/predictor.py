@@ -1,15 +1,18 @@
 """From HU to probabilities of liver, slice after slice: the same memory for a scan of any length."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 
+from chaos_seg.data.scan import Scan
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.training.segmenter import Segmenter
+
+NEIGHBOURS = 64  # slices kept for those beside them
 
 
 @dataclass(frozen=True)
@@ -30,42 +33,47 @@ class Predictor:
             segmenter.to(self.device).eval()
 
     @torch.inference_mode()
-    def passes(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Of each slice of HU (rows, columns), the probability of liver by each model at each angle.
+    def passes(self, scan: Scan) -> Iterator[np.ndarray]:
+        """Of each slice of a scan, the probability of liver by each model at each angle.
 
         Yields:
             float32 (models * angles, rows, columns).
         """
-        left = iter(slices)
-        while batch := list(islice(left, self.batch_size or (1 if self.device.type == "cpu" else 16))):
+        alone = all(segmenter.preprocessing.channels == 1 for segmenter in self.segmenters)
+        scan = replace(scan, read=lru_cache(1 if alone else NEIGHBOURS)(scan.read))  # read once for all
+        at_once = self.batch_size or (1 if self.device.type == "cpu" else 16)
+        for first in range(0, scan.slices, at_once):
+            ranks = range(first, min(first + at_once, scan.slices))
+            batch = [[segmenter.preprocessing.hu(scan, rank) for segmenter in self.segmenters] for rank in ranks]
             seen = [
-                (segmenter.preprocessing, self._seen_by(segmenter, batch, angle))
-                for segmenter in self.segmenters
+                (segmenter.preprocessing, hu, self._seen_by(segmenter, hu, angle))
+                for segmenter, hu in zip(self.segmenters, zip(*batch, strict=True), strict=True)
                 for angle in self.rotations_deg
             ]
-            for number, hu in enumerate(batch):
-                yield np.stack([preprocessing.back(one[number], hu.shape) for preprocessing, one in seen])
+            for number in range(len(batch)):
+                yield np.stack([preprocessing.back(one[number], hu[number]) for preprocessing, hu, one in seen])
 
-    def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def probabilities(self, scan: Scan) -> Iterator[np.ndarray]:
         """The mean of passes(): float32 (rows, columns) for each slice."""
-        for passes in self.passes(slices):
+        for passes in self.passes(scan):
             yield passes.mean(axis=0)
 
-    def mask(self, slices: Iterable[np.ndarray], threshold: float) -> PackedMask:
+    def mask(self, scan: Scan, threshold: float) -> PackedMask:
         """Liver where 255 * probability is above the threshold."""
-        return PackedMask(probability * 255 > threshold for probability in self.probabilities(slices))
+        return PackedMask(probability * 255 > threshold for probability in self.probabilities(scan))
 
     def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
-        images = np.stack([segmenter.preprocessing.image(hu) for hu in batch])
+        images = [segmenter.preprocessing.image(hu) for hu in batch]
         if angle:
-            images = np.stack([_turned(image, angle, cv2.BORDER_REPLICATE) for image in images])
-        logits = segmenter(torch.from_numpy(images)[:, None].to(self.device))
+            images = [_turned(image, angle, cv2.BORDER_REPLICATE) for image in images]
+        logits = segmenter(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device))
         probability: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
         return np.stack([_turned(one, -angle, cv2.BORDER_CONSTANT) for one in probability]) if angle else probability
 
 
 def _turned(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
-    """An image (size, size) turned about its centre, bilinear."""
+    """An image (size, size), or with channels, turned about its centre, bilinear."""
     size = len(image)
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 1.0)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    turned = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return turned.reshape(image.shape)  # OpenCV drops a single channel

@@ -82,7 +82,7 @@ def predict_test_set(volumes: Sequence[Scan], predictor: Predictor, threshold: f
     """
     wrong: list[str] = []
     for volume in tqdm(volumes, "Predicting patients", disable=None):
-        mask = np.stack(predictor.mask((volume.hu(rank) for rank in range(volume.slices)), threshold))
+        mask = np.stack(predictor.mask(volume, threshold))
         if largest:
             mask = np.stack([*largest_component(mask)])
         folder = results_folder(to, volume.name)

@@ -1,1 +1,1 @@
-"""Networks by name: torch modules from images to logits. Never a loss, a threshold, HU or a file."""
+"""Networks by name: modules from images (N, channels, H, W) to logits (N, 1, H, W). Never a loss, threshold or file."""

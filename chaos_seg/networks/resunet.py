@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-from chaos_seg.networks.unet import initialise
+from chaos_seg.networks.unet import expect_size, initialise
 from chaos_seg.registry import NETWORKS
 
 NORMS = ("batch", "instance")
@@ -40,6 +40,7 @@ class ResidualUNet(nn.Module):
     """Logits of liver for each pixel of a CT slice.
 
     Args:
+        inputs: channels of the image.
         base: channels at the finest level; each of the `depth` levels below doubles them.
         depth: how often the resolution is halved below the stem.
         fold: this many pixels along each side become channels at the input, and channels pixels at the output (space
@@ -48,13 +49,21 @@ class ResidualUNet(nn.Module):
         dropout: probability at the end of the contracting path.
 
     Shape:
-        input (N, 1, H, W), H and W divisible by `divisor`; output (N, 1, H, W), before the sigmoid.
+        input (N, inputs, H, W), H and W divisible by `divisor`; output (N, 1, H, W), before the sigmoid.
 
     Raises:
         UserError: no channels, another norm, or a size that `divisor` does not divide.
     """
 
-    def __init__(self, base: int = 16, depth: int = 4, fold: int = 2, norm: str = "batch", dropout: float = 0.1):
+    def __init__(
+        self,
+        inputs: int = 1,
+        base: int = 16,
+        depth: int = 4,
+        fold: int = 2,
+        norm: str = "batch",
+        dropout: float = 0.1,
+    ):
         super().__init__()
         if min(base, depth, fold) < 1 or norm not in NORMS or not 0 <= dropout < 1:
             raise UserError(
@@ -62,10 +71,10 @@ class ResidualUNet(nn.Module):
                 f"below 1, found {base}, {depth}, {fold}, {norm} and {dropout}."
             )
         channels = [base * 2**level for level in range(depth + 1)]
-        self.fold, self.divisor = fold, fold * 2**depth
+        self.inputs, self.fold, self.divisor = inputs, fold, fold * 2**depth
         self.encoder = nn.ModuleList(
-            ResidualBlock(inputs, outputs, norm)
-            for inputs, outputs in zip([fold**2, *channels], channels, strict=False)
+            ResidualBlock(before, after, norm)
+            for before, after in zip([inputs * fold**2, *channels], channels, strict=False)
         )
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(channels[level + 1], channels[level], 2, stride=2) for level in range(depth)
@@ -78,11 +87,7 @@ class ResidualUNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % self.divisor or image.shape[3] % self.divisor:
-            raise UserError(
-                f"This network expects (N, 1, H, W) with H and W divisible by {self.divisor}, found "
-                f"{tuple(image.shape)}; choose another image_size, network.depth or network.fold."
-            )
+        expect_size(image, self.inputs, self.divisor)
         x = self.encoder[0](functional.pixel_unshuffle(image, self.fold))  # (N, base, H / fold, W / fold)
         skips = [x]
         for block in self.encoder[1:]:

@@ -28,6 +28,7 @@ class UNet(nn.Module):
     """Logits of liver for each pixel of a CT slice.
 
     Args:
+        inputs: channels of the image.
         base: channels at full resolution; each of the `depth` levels below doubles them.
         depth: how often the resolution is halved.
         dropout: probability.
@@ -35,13 +36,15 @@ class UNet(nn.Module):
             joints, behind every pooling and every concatenation.
 
     Shape:
-        input (N, 1, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
+        input (N, inputs, H, W), H and W divisible by 2**depth; output (N, 1, H, W), before the sigmoid.
 
     Raises:
         UserError: no channels or levels, another number of channels, or a size that 2**depth does not divide.
     """
 
-    def __init__(self, base: int = 8, depth: int = 4, dropout: float = 0.2, dropout_at: str = "bottom"):
+    def __init__(
+        self, inputs: int = 1, base: int = 8, depth: int = 4, dropout: float = 0.2, dropout_at: str = "bottom"
+    ):
         super().__init__()
         for key, value in (("base", base), ("depth", depth)):
             if not value > 0:
@@ -51,9 +54,9 @@ class UNet(nn.Module):
         if dropout_at not in PLACES:
             raise UserError(f"network.dropout_at={dropout_at}: expected one of {', '.join(PLACES)}.")
         channels = [base * 2**level for level in range(depth + 1)]  # 8 16 32 64 128
-        self.depth, self.divisor, self.dropout_at = depth, 2**depth, dropout_at
+        self.inputs, self.depth, self.divisor, self.dropout_at = inputs, depth, 2**depth, dropout_at
         self.encoder = nn.ModuleList(
-            ConvBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
+            ConvBlock(before, after) for before, after in zip([inputs, *channels], channels, strict=False)
         )
         # Transposed convolution: bilinear upsampling has no deterministic backward on CUDA.
         self.up = nn.ModuleList(
@@ -66,12 +69,7 @@ class UNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        factor = self.divisor
-        if image.ndim != 4 or image.shape[1] != 1 or image.shape[2] % factor or image.shape[3] % factor:
-            raise UserError(
-                f"The U-Net of depth {self.depth} expects (N, 1, H, W) with H and W divisible by {factor}, found "
-                f"{tuple(image.shape)}; choose another image_size or network.depth."
-            )
+        expect_size(image, self.inputs, self.divisor)
         x = self._dropped(self.encoder[0](image), "blocks")  # (N, base, H, W)
         skips = [x]
         for block in self.encoder[1:]:
@@ -88,6 +86,15 @@ class UNet(nn.Module):
     def _dropped(self, x: torch.Tensor, place: str) -> torch.Tensor:
         dropped: torch.Tensor = self.dropout(x) if place == self.dropout_at else x
         return dropped
+
+
+def expect_size(image: torch.Tensor, inputs: int, divisor: int) -> None:
+    """Raises UserError for an image that a network of so many input channels and such a divisor can't take."""
+    if image.ndim != 4 or image.shape[1] != inputs or image.shape[2] % divisor or image.shape[3] % divisor:
+        raise UserError(
+            f"network: expected images (N, {inputs}, H, W) with H and W divisible by {divisor}, found "
+            f"{tuple(image.shape)}; choose another image_size or network.depth."
+        )
 
 
 def initialise(module: nn.Module) -> None:

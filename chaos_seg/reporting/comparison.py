@@ -61,14 +61,14 @@ def shared_values(
     finds no liver would gain by leaving the patient out unseen.
     """
     values = {arm: patient_values(rows, metric) for arm, rows in scores.items()}
-    known = {arm: {p for p, value in of_patient.items() if not np.isnan(value)} for arm, of_patient in values.items()}
+    defined = {arm: {p for p, value in of_patient.items() if not np.isnan(value)} for arm, of_patient in values.items()}
     left_out: dict[str, list[str]] = {}
     for arm, of_patient in values.items():
-        for patient in of_patient if known[arm] else ():
-            if patient not in known[arm]:
+        for patient in of_patient if defined[arm] else ():
+            if patient not in defined[arm]:
                 left_out.setdefault(patient, []).append(arm)
     shared = {
-        arm: {p: value for p, value in of_patient.items() if p in known[arm] and p not in left_out}
+        arm: {p: value for p, value in of_patient.items() if p in defined[arm] and p not in left_out}
         for arm, of_patient in values.items()
     }
     return shared, left_out

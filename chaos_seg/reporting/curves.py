@@ -48,8 +48,8 @@ def draw_curves(metrics: Path, folder: Path, title: str) -> list[Path]:
                 {"dice": "Dice, ", "precision": "Precision, ", "recall": "Recall, "},
             ),
         ):
-            figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-            axes = figure.add_subplot()
+            figure = Figure(figsize=(6.4, 4.0))  # a layout that is sought would take as long as the drawing
+            axes = figure.add_axes((0.125, 0.13, 0.86, 0.8))
             for (name, label), colour in zip(names.items(), (BLUE, ORANGE, GREEN), strict=False):
                 plot(axes, name, label, (colour, colour) if len(names) > 1 else (BLUE, ORANGE))
             say_when_empty(axes, "no epoch with a value")

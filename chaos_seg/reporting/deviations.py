@@ -74,23 +74,23 @@ def _judged(
 ) -> tuple[str, str, str]:
     """What a setting with keys is here, its mark, and why."""
     used = [tuple(config.get(key) for key in setting.keys) for config in configs]
-    here = "; ".join(dict.fromkeys(told for values in used if (told := _told(setting, values)))) or "none"
+    here = "; ".join(dict.fromkeys(value for values in used if (value := _in_words(setting, values)))) or "none"
     if setting.name == "Loss":
         return here, "stated" if all(name in LOSS_AVERAGES for (name,) in used) else "changed", setting.why
     if setting.stated is not None:
         return here, "stated" if all(values == setting.same for values in used) else "changed", setting.why
     usual = [tuple(defaults[config["loss.name"]].get(key) for key in setting.keys) for config in configs]
-    other = {_told(setting, b) for a, b in zip(used, usual, strict=True) if repr(a) != repr(b)}  # 1 is not 1.0 of all
+    other = {_in_words(setting, b) for a, b in zip(used, usual, strict=True) if repr(a) != repr(b)}  # 1 is not 1.0
     if not other or set(setting.keys) <= {*REPEATS}:
         return here, "assumed", setting.why
     return here, "changed", f"The default is {'; '.join(sorted(other)) or 'none'}."
 
 
-def _told(setting: Setting, values: Sequence[Any]) -> str:
+def _in_words(setting: Setting, values: Sequence[Any]) -> str:
     if setting.name == "Split":
-        known = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
-        rule = str(known.pop("name", ""))
-        return ", ".join([rule, *(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in known.items())])
+        options = {key.rsplit(".", 1)[-1]: v for key, v in zip(setting.keys, values, strict=True) if v is not None}
+        rule = str(options.pop("name", ""))
+        return ", ".join([rule, *(f"{key} {' '.join(v) if isinstance(v, list) else v}" for key, v in options.items())])
     if setting.name == "Batch size" and values[1] != 1:
         total = f"{values[0] * values[1]}: " if isinstance(values[1], int) else ""
         return f"{total}{values[0]} on each of {values[1]} devices"

@@ -6,13 +6,11 @@ from typing import Any
 import cv2
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from PIL import Image, ImageDraw, ImageFont
 
 from chaos_seg.data.measures import FAT_HU
 from chaos_seg.data.preprocessing import window
-from chaos_seg.reporting.curves import STYLE, save_figure
+from chaos_seg.files import atomic_file
 
 LEVEL_HU, WIDTH_HU = 40, 400  # abdominal soft tissue
 TRUE_RGB, PREDICTED_RGB = (86, 180, 233), (230, 159, 0)  # sky blue and orange of Okabe and Ito
@@ -52,19 +50,19 @@ def overlay(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarr
 
 
 def draw_slice(hu: np.ndarray, true: np.ndarray, predicted: np.ndarray, title: str, path: Path) -> Path:
-    """Save the overlay, cut to the body, with a title and a legend."""
+    """Save the overlay, cut to the body and 768 pixels wide, below a title of up to two lines and above a legend."""
     picture, (rows, columns) = overlay(hu, true, predicted), body_box(hu)
     factor = picture.shape[0] // hu.shape[0]
-    picture = picture[rows.start * factor : rows.stop * factor, columns.start * factor : columns.stop * factor]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 1.1 + 5 * picture.shape[0] / picture.shape[1]), layout="constrained")
-        axes = figure.add_subplot()
-        axes.imshow(picture, interpolation="antialiased")
-        axes.set_axis_off()
-        axes.set_title(title, fontsize=10, loc="left")
-        lines = [
-            Line2D([], [], color=to_hex((colour[0] / 255, colour[1] / 255, colour[2] / 255)), label=label)
-            for colour, label in ((TRUE_RGB, "true outline"), (PREDICTED_RGB, "predicted outline"))
-        ]
-        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
-        return save_figure(figure, path)
+    body = picture[rows.start * factor : rows.stop * factor, columns.start * factor : columns.stop * factor]
+    height = round(768 * body.shape[0] / body.shape[1])
+    page = Image.new("RGB", (780, height + 150), "white")
+    page.paste(Image.fromarray(body).resize((768, height), Image.Resampling.BILINEAR), (6, 74))
+    letters = Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # of more names than Pillow's
+    pen, font = ImageDraw.Draw(page), ImageFont.truetype(letters, 21)
+    pen.multiline_text((6, 66), title, "black", font, anchor="ld")
+    for left, colour, label in ((160, TRUE_RGB, "true outline"), (382, PREDICTED_RGB, "predicted outline")):
+        pen.line((left, height + 102, left + 42, height + 102), colour, width=3)
+        pen.text((left + 58, height + 102), label, "black", font, anchor="lm")
+    with atomic_file(path) as file:
+        page.save(file, "png")
+    return path

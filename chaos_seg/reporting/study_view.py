@@ -31,7 +31,7 @@ def study_table(study: Path) -> str:
             dice = read_json(run.summary)["averages"]["volume_dice"]
             words = "  ".join(f"{side} {value:.3f}" for side, value in dice.items() if value is not None)
         lines.append(f"{run.path.name:<28}  {manifest['status']:<8}  {_duration(manifest['seconds'] or 0):>9}  {words}")
-    if unfinished := [run.name for run, found in study_runs(study).items() if found != "finished"]:
+    if unfinished := [run.name for run, status in study_runs(study).items() if status != "finished"]:
         lines.append(f"Not finished: {', '.join(unfinished)}; run the same command again to go on with them.")
     return "\n".join(lines)
 

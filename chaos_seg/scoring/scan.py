@@ -86,8 +86,7 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
     mask, true_mask, counts, far, confidence, suspicion = PackedMask(), PackedMask(), [], [], [], []
     levels = np.zeros((2, LEVELS), np.int64)
-    probabilities = predictor.probabilities(volume.hu(rank) for rank in range(volume.slices))
-    for rank, probability in enumerate(probabilities):
+    for rank, probability in enumerate(predictor.probabilities(volume)):
         predicted, true = probability * 255 > threshold, volume.mask(rank) > 0
         counts.append(score.count(predicted, true))
         far.append(far_errors(predicted, true, volume.mean_spacing_mm[1:], FAR_MM))

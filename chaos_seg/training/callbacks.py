@@ -44,11 +44,13 @@ class ValidationOverlays(L.Callback):
         dataset: Any = trainer.val_dataloaders and trainer.val_dataloaders.dataset
         for volume in dataset.volumes[:4] if writers else []:
             rank = volume.liver_pixels.index(max(volume.liver_pixels))
-            hu, true = volume.hu(rank), volume.mask(rank) > 0
-            image = torch.from_numpy(pl_module.preprocessing.image(hu))[None, None]
+            hu, true = pl_module.preprocessing.hu(volume, rank), volume.mask(rank) > 0
+            image = torch.from_numpy(pl_module.preprocessing.image(hu).transpose(2, 0, 1))[None]
             with torch.no_grad():
                 probability = pl_module(image.to(pl_module.device))[0, 0].float().sigmoid().cpu().numpy()
-            predicted = pl_module.preprocessing.back(probability, hu.shape) * 255 > pl_module.threshold
+            predicted = pl_module.preprocessing.back(probability, hu) * 255 > pl_module.threshold
             tag = f"validation{' (synthetic)' if volume.synthetic else ''}/patient {volume.name}"
             for writer in writers:
-                writer.add_image(tag, overlay(hu, true, predicted), trainer.current_epoch, dataformats="HWC")
+                writer.add_image(
+                    tag, overlay(volume.hu(rank), true, predicted), trainer.current_epoch, dataformats="HWC"
+                )

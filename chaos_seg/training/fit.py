@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from chaos_seg.data.appearance import Fingerprint, TrainingRange
+from chaos_seg.data.appearance import Appearance, TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 def training_range(volumes: Sequence[Scan]) -> dict[str, Any]:
     """What the training scans look like, for a model to say how another scan differs; plain values."""
-    seen = [Fingerprint.sampled(volume) for volume in volumes]
-    return asdict(TrainingRange.of(seen))
+    appearances = [Appearance.sampled(volume) for volume in volumes]
+    return asdict(TrainingRange.of(appearances))
 
 
 def resumable(ckpt_path: str, run: RunFolder, segmenter: Segmenter, epochs: int) -> str | None:

@@ -54,15 +54,15 @@ class Segmenter(L.LightningModule):
         self.save_hyperparameters({**slots, "threshold": threshold, "seed": seed})
         if not 0 < threshold < 255:
             raise UserError(f"threshold={threshold}: expected a number between 0 and 255.")
+        self.preprocessing: Preprocessing = PREPROCESSINGS.build(preprocessing)
         with torch.random.fork_rng(devices=[]):  # whoever loads a model keeps his random numbers
             torch.manual_seed(seed)
-            self.net = NETWORKS.build(network)
+            self.net = NETWORKS.build(network, self.preprocessing.channels)
         self.net.to(memory_format=torch.channels_last)  # faster, on CPU and GPU alike
         self.loss = LOSSES.build(loss)
         SCHEDULERS.build(
             slots["scheduler"], OPTIMIZERS.build(optimizer, self.net.parameters()), 1
         )  # refused now or never
-        self.preprocessing: Preprocessing = PREPROCESSINGS.build(preprocessing)
         self.threshold, self.seed = float(threshold), seed
         self.logit_threshold = float(np.log(threshold / (255 - threshold)))
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
@@ -78,16 +78,16 @@ class Segmenter(L.LightningModule):
             raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
         side = min(size, divisor * -(-64 // divisor))
         with torch.no_grad():
-            shape = tuple(self.net.eval()(torch.zeros(1, 1, side, side)).shape)
+            shape = tuple(self.net.eval()(torch.zeros(1, self.preprocessing.channels, side, side)).shape)
         self.net.train()
         if shape != (1, 1, side, side):
             raise UserError(
                 f"network {self.hparams['network']['name']}: expected logits {(1, 1, side, side)} of an image of that "
-                f"shape, found {shape}."
+                f"size, found {shape}."
             )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 1, H, W) of images (N, 1, H, W) in [-1, 1]."""
+        """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]."""
         logits: torch.Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
         return logits
 

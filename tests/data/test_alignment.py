@@ -1,10 +1,12 @@
-"""What tests/data/test_audit.py can't tell from findings: the numbers behind them."""
+"""What the audit's findings don't tell: the numbers behind them."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.data.alignment import MAX_SHIFT, align
+from chaos_seg.data.alignment import MAX_SHIFT, MIRRORED, align
 from chaos_seg.data.sources.phantom import render
 
 ROWS, COLUMNS = np.indices((48, 48))
@@ -51,3 +53,41 @@ def test_reversed_masks_are_told_from_sound_ones() -> None:
     assert align(slices, masks).misfits == []
     (misfit,) = align(slices, masks[::-1]).misfits
     assert misfit.how == "reversed" and misfit.gain > 1.1
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    pairs = list(render(np.random.default_rng(5), 40, 160))
+    return [hu.clip(-2048, 3071).astype(np.int16) for hu, _ in pairs], [liver.astype(np.uint8) for _, liver in pairs]
+
+
+@pytest.mark.parametrize("shift", [-5, -1, 1, 5])
+def test_shift_is_measured(drawn: tuple[list[np.ndarray], list[np.ndarray]], shift: int) -> None:
+    slices, masks = drawn
+    blank = [np.zeros_like(masks[0])] * abs(shift)
+    moved = blank + masks[:-shift] if shift > 0 else masks[-shift:] + blank
+    (misfit,) = align(slices, moved).misfits
+    assert (misfit.how, misfit.shift) == ("shifted", -shift)
+
+
+@pytest.mark.parametrize("how", MIRRORED)
+def test_mirrored_masks_are_told_how_to_fit(drawn: tuple[list[np.ndarray], list[np.ndarray]], how: str) -> None:
+    slices, masks = drawn
+    inverse = {"turned by 90 degrees": 1, "turned by 270 degrees": -1}  # np.rot90 turns the other way
+    mirror: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "columns mirrored": np.fliplr,
+        "rows mirrored": np.flipud,
+        "turned by 180 degrees": lambda mask: np.rot90(mask, 2),
+        "transposed": np.transpose,
+        "transposed along the other diagonal": lambda mask: np.rot90(mask, 2).T,
+        **{turned: (lambda mask, k=k: np.rot90(mask, k)) for turned, k in inverse.items()},
+    }
+    (misfit,) = align(slices, [np.ascontiguousarray(mirror[how](mask)) for mask in masks]).misfits
+    assert misfit.how == how
+
+
+@pytest.mark.parametrize("seed", [6, 7, 8])
+def test_masks_of_another_scan_fit_nowhere(drawn: tuple[list[np.ndarray], list[np.ndarray]], seed: int) -> None:
+    others = [liver.astype(np.uint8) for _, liver in render(np.random.default_rng(seed), 40, 160)]
+    (misfit,) = align(drawn[0], others).misfits
+    assert misfit.how == "nowhere"

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from chaos_seg.data.appearance import EVERY, Fingerprint, FingerprintCounts, TrainingRange, unlike_training
+from chaos_seg.data.appearance import Appearance, TrainingRange, unlike_training
 from chaos_seg.data.scan import Scan
 
 SPACING_MM = (6.0, 2.5, 2.5)
@@ -25,21 +25,13 @@ def scan_of(read: Callable[[int], np.ndarray], slices: int, spacing_mm: tuple[fl
     return Scan("a", (), (slices, 20, 20), origin, np.array([0, y, 0]), np.array([x, 0, 0]), read)
 
 
-def test_counted_on_the_way_to_the_network_it_is_the_same() -> None:
-    counts, passed = FingerprintCounts(), []
-    for plane in counts.watch(hu(rank) + np.int16(100 * (rank % EVERY)) for rank in range(SLICES)):
-        passed.append(plane)
-    assert len(passed) == SLICES and np.array_equal(passed[5], hu(5) + 100 * (5 % EVERY))
-    assert counts.fingerprint(SPACING_MM) == Fingerprint.sampled(scan_of(hu, SLICES, SPACING_MM))
-
-
 def test_input_unlike_the_training_data() -> None:
-    def scan(spacing_mm: tuple[float, ...] = SPACING_MM, off: int = 0, scale: float = 1) -> Fingerprint:
+    def scan(spacing_mm: tuple[float, ...] = SPACING_MM, off: int = 0, scale: float = 1) -> Appearance:
         slices = (
             np.where(np.arange(96)[:, None] < 10, -1000, hu(rank) * scale + off).astype(np.int16)
             for rank in range(SLICES)
         )
-        return Fingerprint.of(slices, spacing_mm)
+        return Appearance.of(slices, spacing_mm)
 
     training = TrainingRange.of([scan(), scan((5.0, 2.0, 2.0), 10)])
     assert training.spacing_mm == ([5.0, 2.0, 2.0], [6.0, 2.5, 2.5])
@@ -51,7 +43,7 @@ def test_input_unlike_the_training_data() -> None:
     assert unlike_training(scan(), None) == [
         "unknown whether it is like the training data: the checkpoint does not say"
     ]
-    magnetic = Fingerprint.of([np.full((8, 8), 300, np.int16)], SPACING_MM)
+    magnetic = Appearance.of([np.full((8, 8), 300, np.int16)], SPACING_MM)
     assert unlike_training(magnetic, None)[0].startswith("0.0 % of pixels are air or fat")
 
 
@@ -73,7 +65,7 @@ RANGE = TrainingRange(((5.0, 2.0, 2.0), (6.0, 2.5, 2.5)), (LOW_HU, HIGH_HU))
     ],
 )
 def test_spacing_may_be_a_fifth_beyond_what_training_saw(spacing_mm: tuple[float, ...], unlike: str) -> None:
-    said = unlike_training(Fingerprint(spacing_mm, LOW_HU, 0.5), RANGE)
+    said = unlike_training(Appearance(spacing_mm, LOW_HU, 0.5), RANGE)
     assert [sentence[: len("spacing along z")] for sentence in said] == [f"spacing along {axis}" for axis in unlike]
 
 
@@ -82,22 +74,22 @@ def test_spacing_may_be_a_fifth_beyond_what_training_saw(spacing_mm: tuple[float
 def test_hu_may_lie_40_beyond_what_training_saw(place: int, off: int, unlike: bool) -> None:
     body = list(LOW_HU if off < 0 else HIGH_HU)
     body[place] += off
-    said = unlike_training(Fingerprint((5.0, 2.0, 2.0), tuple(body), 0.5), RANGE)
+    said = unlike_training(Appearance((5.0, 2.0, 2.0), tuple(body), 0.5), RANGE)
     expected = f"{(5, 50, 95)[place]} % of the body lies below {body[place]:.0f} HU; "
     assert len(said) == unlike and all(sentence.startswith(expected) for sentence in said)
 
 
 def test_a_ct_has_1_percent_of_air_or_fat() -> None:
-    assert unlike_training(Fingerprint((5.0, 2.0, 2.0), LOW_HU, 0.011), RANGE) == []
-    (said,) = unlike_training(Fingerprint((5.0, 2.0, 2.0), LOW_HU, 0.009), RANGE)
+    assert unlike_training(Appearance((5.0, 2.0, 2.0), LOW_HU, 0.011), RANGE) == []
+    (said,) = unlike_training(Appearance((5.0, 2.0, 2.0), LOW_HU, 0.009), RANGE)
     assert said.startswith("0.9 % of pixels are air or fat")
 
 
-def test_a_fingerprint_is_that_of_every_fourth_slice() -> None:
+def test_an_appearance_is_that_of_every_fourth_slice() -> None:
     """Percentiles of what is denser than fat, and the share of what is colder; padding is neither."""
     generator, read = np.random.default_rng(0), []
     slices = [generator.choice([-2048, -1000, -120, 0, 50, 100, 400], (20, 20)).astype(np.int16) for _ in range(11)]
-    scan = Fingerprint.sampled(scan_of(lambda rank: read.append(rank) or slices[rank], 11, (6.0, 2.5, 2.5)))
+    scan = Appearance.sampled(scan_of(lambda rank: read.append(rank) or slices[rank], 11, (6.0, 2.5, 2.5)))
     hu = np.stack(slices[::4])
     assert read == [0, 4, 8] and scan.spacing_mm == (6.0, 2.5, 2.5)
     assert scan.body_hu == tuple(np.percentile(hu[hu > -150], (5, 50, 95), method="inverted_cdf"))

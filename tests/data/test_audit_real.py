@@ -1,7 +1,8 @@
 """Every fault on every real scan below CHAOS_REAL_ROOT, named as what it is and as nothing else."""
 
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chaos_seg.data.alignment import align
 from chaos_seg.data.audit import audit
 from chaos_seg.data.dicom import SliceHeader, slice_normal
 from chaos_seg.data.sources.chaos import find_patients
-from chaos_seg.data.store import StoredScan, open_volumes
+from chaos_seg.data.store import StoredScan, decode, open_volumes
 from chaos_seg.parallel import in_parallel
 
 Masks = list[np.ndarray]
@@ -139,3 +141,27 @@ def test_every_fault_on_every_real_scan_is_named_as_what_it_is(real_root: Path, 
     volumes = open_volumes(tmp_path, find_patients(real_root).values())
     wrong = [line for lines in in_parallel(partial(wrongly_named, volumes), volumes, "Scans") for line in lines]
     assert not wrong, "\n".join(wrong)
+
+
+def faulty_orders(n: int, liver: list[int], times: int) -> Iterator[tuple[str, list[int | None]]]:
+    """Which mask is shown at each slice: shifted by 1 to 5, reversed, one dropped, one doubled."""
+    draw, ranks = random.Random(0), list(range(n))
+    yield "reversed", ranks[::-1]
+    for _ in range(times):
+        shift = draw.randint(1, 5)
+        yield "shifted", [None] * shift + ranks[:-shift] if draw.random() < 0.5 else ranks[shift:] + [None] * shift  # type: ignore[operator]
+        k = draw.choice(liver[:-3])
+        yield "dropped", ranks[:k] + ranks[k + 1 :] + [None]
+        yield "doubled", ranks[: k + 1] + ranks[k:-1]
+
+
+def test_real_scans_are_sound_and_wrong_orders_found(real_root: Path, tmp_path: Path) -> None:
+    volumes, faults = decode(tmp_path, find_patients(real_root).values())
+    assert [f for f in audit(volumes, {}, faults)[1] if f.level == "error"] == []
+    volume = next(v for v in volumes if v.name == "3")
+    slices, masks = ([read(k) for k in range(78)] for read in (volume.hu, volume.mask))
+    blank = np.zeros_like(masks[0])
+    for kind, order in faulty_orders(78, [k for k in range(78) if masks[k].any()], 2):
+        assert align(slices, [blank if k is None else masks[k] for k in order]).misfits, kind
+    (end,) = align(slices, masks).beyond.items()  # above the dome lies lung; below, the scan ends within the liver
+    assert end[0] == 6 and end[1] < 0.2

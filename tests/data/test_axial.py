@@ -30,10 +30,15 @@ def test_the_network_sees_every_orientation_as_it_was_trained(
     write_series(tmp_path, np.rint(10 * x + 20 * y), np.zeros(3), steps)
     scan = find_scans(tmp_path).scans[0].open()
     axial = Axial.of(scan)
-    seen = np.stack(list(axial.slices(scan))).astype(float)
+    turned = axial.scan(scan)
+    seen = np.stack([turned.hu(rank) for rank in range(turned.slices)]).astype(float)
     assert (np.diff(seen, axis=1) > 0).all() or tilt  # to the back
     assert np.diff(seen, axis=1).mean() > 0 and np.diff(seen, axis=2).mean() > 0
     if not tilt:
         assert (np.diff(seen, axis=2) > 0).all() and np.diff(seen, axis=0).max() == 0
     assert (axial.back(seen) == np.stack([scan.hu(rank) for rank in range(scan.shape[0])])).all()
+    across, down = turned.column_mm, turned.row_mm
+    assert across[0] > 0 < down[1] and turned.normal[2] > 0.9
+    corner = turned.origin_mm[0]  # HU are 10 x + 20 y of a pixel's place
+    assert seen[0, 2, 3] == pytest.approx((corner + 3 * across + 2 * down) @ (10, 20, 0), abs=1)
     assert axial.streams == (order[0] == 2)

@@ -12,7 +12,6 @@ import pydicom
 import pytest
 import torch
 
-from chaos_seg import export as command
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
@@ -98,7 +97,7 @@ def test_masks_are_those_of_torch(
     found = masks_by_metadata_alone(model, phantom_root)
     different = pixels = liver = 0
     for volume in open_patients(Path(config.data.store), chaos(phantom_root), PATIENTS):
-        expected = np.stack(predictor.mask([volume.hu(rank) for rank in range(volume.slices)], 90))
+        expected = np.stack(predictor.mask(volume, 90))
         different += np.count_nonzero(found[volume.name] != expected)
         pixels += expected.size
         liver += np.count_nonzero(expected)
@@ -188,20 +187,3 @@ def test_what_a_user_can_mend(checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(UserError, match=r"expected the packages onnx and onnxruntime.*pip install -e '.\[onnx\]'"):
         export(checkpoint, output)
     assert not output.exists() and not list(tmp_path.rglob(".*"))
-
-
-def test_the_command(
-    onnx: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    def call(*given: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, given)])
-        command.main()
-
-    call(checkpoint)
-    assert capsys.readouterr().out == f"Model: {checkpoint.with_suffix('.onnx')}\n"
-    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.ckpt", "best.onnx"]
-    call(checkpoint, "--output", tmp_path / "elsewhere" / "liver.onnx")
-    assert (tmp_path / "elsewhere" / "liver.onnx").read_bytes() == checkpoint.with_suffix(".onnx").read_bytes()
-    for place in (".", tmp_path / "none.ckpt"):
-        with pytest.raises(SystemExit, match="expected a checkpoint, found no such file"):
-            call(place)

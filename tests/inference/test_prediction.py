@@ -1,7 +1,7 @@
 """How often predict reads each slice: once for the network, once for the alarms and their page."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chaos_seg.data.appearance import EVERY, Appearance
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
 from chaos_seg.inference.alarms_page import SHOWN
@@ -33,8 +34,9 @@ class Given:
     def __init__(self, *masks: np.ndarray):
         self.masks = np.stack(masks)
 
-    def probabilities(self, slices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for rank, _ in enumerate(slices):
+    def probabilities(self, scan: Scan) -> Iterator[np.ndarray]:
+        for rank in range(scan.slices):
+            scan.hu(rank)
             yield self.masks[:, rank].mean(axis=0, dtype=np.float32)
 
 
@@ -59,6 +61,9 @@ def test_no_slice_is_read_more_than_twice(
     scan = counted(find_scans(tmp_path).scans[0].open(), reads)
     model: Any = Given(mask, *[np.roll(mask, k, axis=2) for k in range(1, passes)])
     prediction = predict_scan(scan, model, 127, *post)
+    spacing_mm = (5.0, 4.0, 4.0)
+    assert prediction.appearance == Appearance.of((scan.hu(rank) for rank in range(0, SLICES, EVERY)), spacing_mm)
+    reads.subtract(range(0, SLICES, EVERY))
     assert reads == Counter(range(SLICES)) and (prediction.confidence.dice == 1) == (passes == 1)
     found, pictures = alarms_of(scan, prediction)
     reasons = " ".join(reason for alarm in found.slices for reason in alarm.reasons)

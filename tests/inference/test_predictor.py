@@ -1,11 +1,12 @@
 """The predictor: what several passes make of a slice, at which angle, and where liver begins."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from chaos_seg.api import as_scan
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.data.scan import Scan
 from chaos_seg.inference.prediction import predict_scan
@@ -26,6 +27,10 @@ class Odds(torch.nn.Module):
         return torch.logit(((images + 1) / 2 * self.factor).clamp(1e-6, 1 - 1e-6))
 
 
+def scan_of(*slices: np.ndarray, step_mm: float = 1.0) -> Scan:
+    return as_scan(np.stack(slices), spacing_mm=(step_mm, 1.0, 1.0))
+
+
 def predictor(*models: Odds, **options: object) -> Predictor:
     return Predictor(list(models), torch.device("cpu"), **options)  # type: ignore[arg-type]
 
@@ -34,7 +39,7 @@ def test_a_turned_pass_is_turned_back() -> None:
     rows, columns = np.indices((64, 64))
     hu = np.where((np.abs(rows - 20) < 6) & (np.abs(columns - 40) < 10), 800, -800).astype(np.int16)
     model = Odds()
-    (passes,) = predictor(model, rotations_deg=(0.0, 30.0)).passes([hu])
+    (passes,) = predictor(model, rotations_deg=(0.0, 30.0)).passes(scan_of(hu))
     straight, turned = model.seen
     assert np.abs(straight - turned).mean() > 0.05  # the network saw something else
     assert np.abs(passes[0] - passes[1])[8:-8, 8:-8].mean() < 0.02  # and says the same of each place
@@ -44,23 +49,33 @@ def test_a_turned_pass_is_turned_back() -> None:
 def test_several_models_are_their_mean() -> None:
     hu = np.full((64, 64), 600, np.int16)  # 0.8, 0.4 and 0.2: their mean is 0.467
     models = [Odds(), Odds(0.5), Odds(0.25)]
-    (probability,) = predictor(*models).probabilities([hu])
+    (probability,) = predictor(*models).probabilities(scan_of(hu))
     assert probability == pytest.approx(np.full((64, 64), (0.8 + 0.4 + 0.2) / 3), abs=1e-3)
     for threshold, liver in ((118, True), (120, False)):
-        scan: Scan = Scan(
-            "a", (), (1, 64, 64), np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), lambda rank: hu
-        )
-        assert predict_scan(scan, predictor(*models), threshold, False, False).mask[0].all() == liver
+        assert predict_scan(scan_of(hu), predictor(*models), threshold, False, False).mask[0].all() == liver
 
 
 def test_liver_is_above_the_threshold_not_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     plane = np.array([[99, 100, 101]]) / 255
-    monkeypatch.setattr(Predictor, "passes", lambda self, slices: iter([plane[None]]))
-    mask = predictor(Odds()).mask([np.zeros((1, 3), np.int16)], 100)
+    monkeypatch.setattr(Predictor, "passes", lambda self, scan: iter([plane[None]]))
+    mask = predictor(Odds()).mask(scan_of(np.zeros((1, 3), np.int16)), 100)
     assert mask[0].tolist() == [[False, False, True]] and mask.pixels().tolist() == [1]
-    scan = SimpleNamespace(shape=(1, 1, 3), hu=lambda rank: np.zeros((1, 3), np.int16), step_mm=1.0)
-    scan.origin_mm, scan.row_mm, scan.column_mm = np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0])
-    scan.spacing_mm = (1.0, 1.0, 1.0)
-    monkeypatch.setattr(Predictor, "passes", lambda self, slices: (plane[None] for _ in slices))
-    found = predict_scan(scan, predictor(Odds()), 100, False, False)  # type: ignore[arg-type]
-    assert found.mask[0].tolist() == [[False, False, True]]
+    monkeypatch.setattr(Predictor, "passes", lambda self, scan: (plane[None] for rank in range(1) if scan.hu(rank).any))
+    predicted = predict_scan(scan_of(np.zeros((1, 3), np.int16)), predictor(Odds()), 100, False, False)
+    assert predicted.mask[0].tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_neighbours_are_those_at_a_distance_in_mm_from_low_to_high(up: bool) -> None:
+    body, reads = [np.full((64, 64), 100 * rank, np.int16) for rank in range(6)], []
+    hu = body if up else body[::-1]  # the same body, from below and from above
+    scan = scan_of(*hu, step_mm=2.2)
+    places = scan.origin_mm if up else scan.origin_mm[::-1].copy()
+    scan = replace(scan, origin_mm=places, read=lambda rank: (reads.append(rank), hu[rank])[1])
+    model = Odds()
+    model.preprocessing = Window(64, 0.0, 2000.0, neighbours=1, distance_mm=5.0)  # two slices of 2.2 mm
+    stacks = [model.preprocessing.hu(scan, rank)[0, 0].tolist() for rank in range(6)]
+    expected = [[100 * max(k - 2, 0), 100 * k, 100 * min(k + 2, 5)] for k in range(6)]
+    assert stacks == (expected if up else expected[::-1])
+    reads.clear()
+    assert len(list(predictor(model).passes(scan))) == 6 and sorted(reads) == list(range(6))  # each once

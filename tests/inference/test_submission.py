@@ -1,23 +1,17 @@
-"""Masks for the challenge's test patients, from the command to the zip."""
-
-import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from chaos_seg.config import TrainConfig
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
-from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.experiment import train
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.formats.png import write_png
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.inference.submission import EXPECTED, completeness, faults, results_folder
+from chaos_seg.inference.submission import EXPECTED, completeness, faults
 from chaos_seg.training.checkpoints import load_segmenter
 
 
@@ -60,7 +54,6 @@ def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfi
     train(config, tmp_path / "run")
     segmenter, _ = load_segmenter(tmp_path / "run" / "checkpoints" / "best.ckpt")
     (volume,) = open_patients(Path(config.data.store), chaos(Path(str(config.data.root))), ["4"])
-    slices = [volume.hu(rank) for rank in range(volume.slices)]
     written = read_back(tmp_path / "run" / "predictions" / "4")
     assert 0 < written.mean() < 255
     for predictor in (
@@ -68,48 +61,4 @@ def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfi
         Predictor([segmenter], chosen_device("auto"), 5),
         Predictor([segmenter, segmenter], chosen_device("cpu"), 8),
     ):
-        assert (np.stack(predictor.mask(slices, 60)) * 255 == written).mean() > 0.9999  # sums in another order
-
-
-@pytest.mark.slow
-def test_a_submission_from_the_command_to_the_zip(
-    configure: Callable[..., TrainConfig],
-    finish: Callable[..., tuple[int, str, str]],
-    phantom_root: Path,
-    tmp_path: Path,
-) -> None:
-    config = configure("epochs=2")
-    train(config, tmp_path / "run")
-    tree = tmp_path / "tree"
-    source = sorted((phantom_root / "Train_Sets" / "CT").iterdir())
-    for k, patient in enumerate(EXPECTED):  # as in the challenge, without masks
-        place = tree / "Test_Sets" / "CT" / patient / "DICOM_anon"
-        shutil.copytree(source[k % len(source)] / "DICOM_anon", place)
-
-    def submit(*overrides: str) -> tuple[int, str]:
-        command = ["submit", f"run={tmp_path / 'run'}", f"root={tree}", "device=cpu", *overrides]
-        code, out, err = finish(command, tmp_path)
-        return code, out + err
-
-    code, said = submit("output=whole", "largest_component=true")
-    assert code == 0 and "Submission: whole.zip" in said, said
-    with zipfile.ZipFile(tmp_path / "whole.zip") as packed:
-        names = packed.namelist()
-    assert sorted(names) == sorted(
-        f"Task2/CT/{patient}/Results/img{rank:03d}.png" for patient in EXPECTED for rank in range(7)
-    )
-    found = read_back(results_folder(tmp_path / "whole", "3")) > 0
-    assert np.array_equal([*largest_component(found)], found)
-
-    code, said = submit("output=whole")
-    assert code == 1 and "whole.zip: expected a new file" in said
-    (tmp_path / "whole.zip").unlink()
-    code, said = submit("output=whole")
-    assert code == 1 and "expected a new folder" in said
-    shutil.rmtree(tree / "Test_Sets" / "CT" / "40")
-    code, said = submit("output=lacking")
-    assert code == 1 and "1 of the challenge's 20 patients are missing: 40" in said and "Traceback" not in said
-    assert not (tmp_path / "lacking.zip").exists() and len(read_back(results_folder(tmp_path / "lacking", "39"))) == 7
-    code, said = submit("output=x", "root=" + str(phantom_root))
-    assert code == 1 and "expected Test_Sets/CT/<id>/DICOM_anon below it, found none" in said
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+        assert (np.stack(predictor.mask(volume, 60)) * 255 == written).mean() > 0.9999  # sums in another order

@@ -23,7 +23,7 @@ def test_channels_double_from_base_to_the_bottom() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 512, 500), (1, 1, 40, 64), (1, 3, 64, 64), (1, 64, 64)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"expects \(N, 1, H, W\) with H and W divisible by 16, found \("):
+    with pytest.raises(UserError, match=r"expected images \(N, 1, H, W\) with H and W divisible by 16, found \("):
         UNet()(torch.zeros(shape))
 
 

@@ -1,12 +1,15 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from chaos_seg.config import TrainConfig
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
+from chaos_seg.experiment import train
 from chaos_seg.networks.unet import UNet
-from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter
+from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, load_segmenter, read_checkpoint
 from chaos_seg.training.segmenter import FORMAT, Segmenter
 
 SCORE = torch.tensor(0.75)
@@ -102,3 +105,37 @@ def test_a_checkpoint_of_a_newer_version_or_of_a_network_that_is_not_here_is_ref
     torch.save(foreign, tmp_path / "b.ckpt")
     with pytest.raises(UserError, match=r"b.ckpt: network.name=theirs: expected one of .*unet. Install what it was"):
         load_segmenter(tmp_path / "b.ckpt")
+
+
+Configure = Callable[..., TrainConfig]
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "text.ckpt").write_text("text")
+    torch.save({"epoch": 0, "state_dict": {}, "hyper_parameters": {"lr": 1}}, tmp_path / "other.ckpt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "pickle.ckpt")  # would run code when loaded
+    for name, said in {
+        "none": "no such file",
+        "text": "something else",
+        "other": "another program",
+        "pickle": "something else",
+    }.items():
+        with pytest.raises(UserError, match=rf"{name}.ckpt: expected a checkpoint.*{said}") as error:
+            read_checkpoint(tmp_path / f"{name}.ckpt")
+        assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_network(finished: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(finished / "checkpoints" / "best.ckpt")
+    checkpoint["hyper_parameters"]["network"]["base"] = 8
+    torch.save(checkpoint, tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=r"changed.ckpt: expected the weights of the network \{.*'base': 8"):
+        load_segmenter(tmp_path / "changed.ckpt")
+
+
+def test_checkpoints_hold_plain_values_and_all_that_prediction_needs(configure: Configure, tmp_path: Path) -> None:
+    train(configure("epochs=1", "preprocessing=soft_tissue"), tmp_path)
+    module, epoch = load_segmenter(tmp_path / "checkpoints" / "best.ckpt")  # weights_only
+    assert epoch == 0
+    assert module.preprocessing == Window(32, 40, 400)
+    assert not module.training and module.net.depth == 2

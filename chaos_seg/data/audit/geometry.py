@@ -48,7 +48,7 @@ def geometry(volume: StoredScan, headers: list[SliceHeader]) -> Iterator[Finding
 
 
 def _orientation(volume: StoredScan, headers: list[SliceHeader], tilted: bool) -> Iterator[Finding]:
-    patient, n, found = (volume.name,), len(headers), volume.meta.orientation
+    patient, n, orientation = (volume.name,), len(headers), volume.meta.orientation
     usual = np.median([header.orientation for header in headers], axis=0)
     turned = [k for k, header in enumerate(headers) if np.abs(header.orientation - usual).max() > 0.01]
     if turned:
@@ -60,16 +60,16 @@ def _orientation(volume: StoredScan, headers: list[SliceHeader], tilted: bool) -
             f"{named_slices(turned, n)}: mirrored rows or columns, or another series; turn these slices or take them "
             "out.",
         )
-    elif np.abs(np.subtract(found, AXIAL)).max() > 0.7:
+    elif np.abs(np.subtract(orientation, AXIAL)).max() > 0.7:
         yield Finding(
             "error",
             "orientation_mirrored",
             patient,
-            f"expected ImageOrientationPatient {row(AXIAL)} as in the rest of CHAOS, found {row(found)}: the network "
-            "would see a mirrored or turned body; bring slices and masks to the usual orientation.",
+            f"expected ImageOrientationPatient {row(AXIAL)} as in the rest of CHAOS, found {row(orientation)}: the "
+            "network would see a mirrored or turned body; bring slices and masks to the usual orientation.",
         )
-    elif np.abs(np.subtract(found, AXIAL)).max() > 0.01 and not tilted:
-        yield Finding("warning", "oblique", patient, f"slices are oblique ({row(found)}); CHAOS has axial ones.")
+    elif np.abs(np.subtract(orientation, AXIAL)).max() > 0.01 and not tilted:
+        yield Finding("warning", "oblique", patient, f"slices are oblique ({row(orientation)}); CHAOS has axial ones.")
 
 
 def _steps(volume: StoredScan) -> Iterator[Finding]:

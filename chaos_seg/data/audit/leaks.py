@@ -28,10 +28,10 @@ def leaks(
     if len(persons) > 2:  # one value for everybody, such as ANON, tells nothing
         everybody = set.intersection(*persons.values())
         persons = {patient: values - everybody for patient, values in persons.items()}
-    seen = set(pixels)
+    accused = set(pixels)
     for tag, values in (("StudyInstanceUID", studies), ("PatientID", persons)):
-        for a, b in sorted(set(_shared(values)) - seen):
-            seen.add((a, b))
+        for a, b in sorted(set(_shared(values)) - accused):
+            accused.add((a, b))
             leak = _across(a, b, sides)
             yield Finding(
                 "error" if leak else "warning",

@@ -33,8 +33,8 @@ def origin(volume: StoredScan, headers: list[SliceHeader], measures: Measures) -
             counts = Counter(values).most_common()
             fewer = [rank for rank, value in enumerate(values) if value != counts[0][0]]
             of_each = " and ".join(str(count) for _, count in counts[:3]) + " and fewer" * (len(counts) > 3)
-            found = f"{len(counts)} with {of_each} slices, the fewer at {named_slices(fewer, n)}"
-            yield Finding(level, code, patient, f"expected one {tag}, found {found}; {remedy}.")
+            several = f"{len(counts)} with {of_each} slices, the fewer at {named_slices(fewer, n)}"
+            yield Finding(level, code, patient, f"expected one {tag}, found {several}; {remedy}.")
         above = together
     yield from _repeated(patient, headers, measures)
     places = sorted({place for header in headers for place in header.identifying})

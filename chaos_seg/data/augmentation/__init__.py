@@ -1,8 +1,8 @@
 """Augmentation as a pure function of the slice and of (seed, epoch, slice): the same with any number of workers.
 
-A step is a callable `(image, mask, seed) -> (image, mask)`: float32 in [-1, 1] and uint8 arrays (size, size), and an
-integer from which it draws all that it draws. One with `in_hu = True` is given HU at the slice's own size instead,
-before they are windowed and clipped. Left and right are never exchanged: the liver lies on one side.
+A step is a callable `(image, mask, seed) -> (image, mask)`: float32 (size, size, channels) in [-1, 1] and uint8 (size,
+size), and an integer from which it draws all that it draws. One with `in_hu = True` is given HU at the slice's own size
+instead, before they are windowed and clipped. Left and right are never exchanged: the liver lies on one side.
 """
 
 from abc import ABC, abstractmethod
@@ -29,11 +29,11 @@ class Augmentation:
         self.steps: list[Step] = build_all(AUGMENTATIONS, settings)
 
     def of_hu(self, hu: np.ndarray, mask: np.ndarray, entropy: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The steps on HU, (rows, columns), in the way that `entropy` (integers >= 0) stands for."""
+        """The steps on HU, (rows, columns, channels), in the way that `entropy` (integers >= 0) stands for."""
         return self._taken(hu, mask, entropy, in_hu=True)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, entropy: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The steps on the network's input, (size, size)."""
+        """The steps on the network's input, (size, size, channels)."""
         return self._taken(image, mask, entropy, in_hu=False)
 
     def _taken(
@@ -44,6 +44,7 @@ class Augmentation:
             for step, seed in zip(self.steps, seeds.tolist(), strict=True):
                 if getattr(step, "in_hu", False) == in_hu:
                     image, mask = step(image, mask, seed)
+                    image = image.reshape(*mask.shape, -1)  # OpenCV drops a single channel
         return image, mask
 
 

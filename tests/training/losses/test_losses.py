@@ -75,15 +75,6 @@ def test_empty_prediction_of_an_empty_batch_is_no_loss() -> None:
     assert DiceLoss()(nothing, empty).item() == IoULoss()(nothing, empty).item() == 0
 
 
-def test_pairs_of_losses_by_hand() -> None:
-    logits, target = image(HALF, THREE_QUARTERS, THREE_QUARTERS, HALF), image(1, 1, 0, 0)
-    dice, bce = DiceLoss()(logits, target).item(), BCELoss()(logits, target).item()
-    both = LOSSES.build({"name": "dice_bce", "weight": 0.5})
-    assert both(logits, target).item() == pytest.approx(dice + 0.5 * bce, rel=1e-6)
-    worst = LOSSES.build({"name": "dice_topk", "share": 0.5})  # -log 1/4 and -log 1/2 of four
-    assert worst(logits, target).item() == pytest.approx(dice + (math.log(4) + math.log(2)) / 2, rel=1e-6)
-
-
 @pytest.mark.parametrize("smooth", [0, -1.0, float("nan")])
 def test_smoothing_is_above_0(smooth: float) -> None:
     """0 would be 0/0 on a batch without liver."""

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.augmentation import Augmentation
-from chaos_seg.errors import UserError
 
 
 def rotated(degrees: float) -> Augmentation:
@@ -66,21 +65,12 @@ def step(name: str, **options: object) -> Augmentation:
 
 
 SLICE = np.random.default_rng(3).uniform(-1, 1, (64, 64)).astype(np.float32)
+
+
 MASK = np.zeros((64, 64), np.uint8)
+
+
 MASK[20:40, 24:50] = 1
-
-
-def test_a_random_window_is_drawn_in_hu_before_clipping() -> None:
-    hu = np.array([[-1000, 50, 300]], np.int16)
-    drawn = [
-        step("contrast_hu", factor=[0.5, 2], shift_hu=[-10, 20]).of_hu(hu, MASK, (0, k, 1))[0][0] for k in range(300)
-    ]
-    shifts, factors = np.array([d[1] - 50 for d in drawn]), np.array([(d[2] - d[1]) / 250 for d in drawn])
-    assert -10 <= shifts.min() < -8 and 18 < shifts.max() <= 20
-    assert 0.5 <= factors.min() < 0.53 and 1.95 < factors.max() <= 2
-    assert drawn[0][0] == pytest.approx(50 - 1050 * factors[0] + shifts[0], rel=1e-4)  # linear, nothing is clipped
-    image, mask = step("contrast_hu", factor=[0.5, 2], shift_hu=[-10, 20])(SLICE, MASK, (0, 0, 1))
-    assert image is SLICE and mask is MASK  # not once more on the image
 
 
 def test_affine_moves_image_and_mask_alike() -> None:
@@ -97,59 +87,3 @@ def test_affine_moves_image_and_mask_alike() -> None:
         for k in range(200)
     ]
     assert 5.5 < np.abs(centres).max() < 7 and np.abs(np.mean(centres, axis=0)).max() < 1
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("gamma", {"power": [0.5, 2]}), ("noise", {"std": 0.2}), ("blur", {"pixels": 2.0}), ("low_resolution", {})],
-)
-def test_intensities_change_and_stay_in_range_and_masks_do_not(name: str, options: dict[str, object]) -> None:
-    changed = [step(name, **options)(SLICE, MASK, (0, k, 3)) for k in range(30)]
-    for image, mask in changed:
-        assert mask is MASK and image.dtype == np.float32 and image.shape == SLICE.shape
-        assert image.min() >= -1 and image.max() <= 1
-    assert len({image.tobytes() for image, _ in changed}) > 12
-    assert np.array_equal(step(name, **options)(SLICE, MASK, (0, 4, 3))[0], changed[4][0])
-
-
-def test_intensities_by_hand() -> None:
-    half = np.zeros((8, 8), np.float32)  # 0.5 where the image is 0 to 1
-    values = [step("gamma", power=[0.5, 2])(half, MASK, (0, k, 0))[0][0, 0] for k in range(200)]
-    assert 2 * 0.5**2 - 1 <= min(values) < -0.47 and 0.39 < max(values) <= 2 * 0.5**0.5 - 1
-    noisy = [step("noise", std=0.2)(np.zeros((64, 64), np.float32), MASK, (0, k, 0))[0].std() for k in range(100)]
-    assert 0.18 < max(noisy) < 0.21 and min(noisy) < 0.02
-    blurred = step("blur", pixels=3.0)(SLICE, MASK, (0, 1, 0))[0]
-    coarse = step("low_resolution", least=0.2)(SLICE, MASK, (0, 1, 0))[0]
-    for smooth in (blurred, coarse):
-        assert (
-            np.abs(np.diff(smooth)).mean() < np.abs(np.diff(SLICE)).mean() and abs(smooth.mean() - SLICE.mean()) < 0.02
-        )
-
-
-def test_a_step_is_taken_as_often_as_it_says_and_steps_draw_apart() -> None:
-    some = Augmentation({"noise": {"std": 0.2, "share": 0.3}})
-    taken = [some(SLICE, MASK, (0, k, 5))[0] is not SLICE for k in range(400)]
-    assert 0.22 < np.mean(taken) < 0.38
-    both = Augmentation({"noise": {"std": 0.2, "share": 0.5}, "gamma": {"power": [0.5, 2], "share": 0.5}})
-    first, second = both.steps
-    seen = []
-    for k in range(200):
-        seeds = np.random.SeedSequence((0, k, 5)).generate_state(2).tolist()
-        seen.append((first(SLICE, MASK, seeds[0])[0] is not SLICE, second(SLICE, MASK, seeds[1])[0] is not SLICE))
-    assert abs(np.corrcoef(np.array(seen).T)[0, 1]) < 0.2
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (
-            {"contrast_hu": {"factor": [2, 1], "shift_hu": [0, 1]}},
-            r"augmentation.factor=\[2, 1\]: expected two numbers",
-        ),
-        ({"noise": {"share": 1.5}}, "augmentation.share=1.5: expected a share"),
-        ({"gamma": {}}, "augmentation gamma: missing a required argument: 'power'"),
-    ],
-)
-def test_odd_options_are_refused(settings: dict[str, dict[str, object]], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        Augmentation(settings)

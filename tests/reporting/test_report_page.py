@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from chaos_seg.reporting.report_page import common_facts, example, report, runs_table
+from chaos_seg.reporting.runs import Run, read_runs
+
+
+@pytest.fixture(scope="module")
+def runs(pair: tuple[Path, Path]) -> list[Run]:
+    return read_runs(pair)
+
+
+def test_a_page_has_a_row_a_run_and_says_what_is_unfinished(runs: list[Run]) -> None:
+    page, tables = report("a <study>", runs, ["late_seed1"])
+    assert "a &lt;study&gt;" in page and "Not finished, and left out:</b> late_seed1" in page and "SYNTHETIC" in page
+    assert [row[:3] for row in runs_table(runs).rows] == [["run", "dice", 0], ["other", "iou", 0]]
+    assert len({table.name for table in tables}) == len(tables)
+    assert common_facts(runs)["Audit of the data"].startswith("no error")
+
+
+def test_an_example_is_that_of_one_of_the_runs(runs: list[Run]) -> None:
+    shown = [example(runs, kind) for kind in ("best", "worst")]
+    scores = sorted(run.summary["slices"]["best"]["dice"] for run in runs)
+    assert shown[0] is not None and shown[0]["dice"] == scores[-1] and shown[0]["picture"].startswith("data:image/png")
+    assert shown[1] is not None and shown[1]["dice"] <= scores[0]
