@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": "masks of CT scans as PNG, NIfTI and DICOM-SEG, with alarms",
     "submit": "the masks of the challenge's test patients, packed as it wants them",
     "export": "a trained model as ONNX",
+    "share": "a trained model as a folder to hand on: weights, ONNX, MONAI bundle, card, proof",
 }
 
 

@@ -31,7 +31,11 @@ def _expect_mask(scan: Scan) -> None:
 
 
 def load(checkpoint: str | Path) -> Segmenter:
-    """The trained model in a checkpoint, without running code in it. Raises UserError for any other file."""
+    """The trained model in a checkpoint, a shared folder or its zip, without running code in it.
+
+    Raises:
+        UserError: anything else, or a shared folder that is not as it was handed on.
+    """
     return load_segmenter(Path(checkpoint))[0]
 
 

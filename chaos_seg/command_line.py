@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
@@ -22,6 +23,7 @@ from omegaconf.errors import GrammarParseError
 
 from chaos_seg.errors import UserError, one_sentence, unusable_file
 from chaos_seg.patient_ids import quoted_ids
+from chaos_seg.sharing.stated import Stated
 
 log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], None]
@@ -32,11 +34,11 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "archive", "runs", "data.root", "data.store"),
-        *("hydra.run.dir", "hydra.sweep.dir"),
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "checkpoint", "archive", "runs"),
+        *("data.root", "data.store", "hydra.run.dir", "hydra.sweep.dir"),
     }
 )
-NAMES = frozenset({"name", "series", "hydra.sweep.subdir"})
+NAMES = frozenset({"name", "series", "hydra.sweep.subdir", *(f"stated.{field.name}" for field in fields(Stated))})
 SEVERAL = frozenset({"ckpt", "series", "archive"})  # these take lists too, [a,b]
 RUN_FOLDER = frozenset({"name", "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})  # make its path
 
@@ -67,7 +69,10 @@ def _plain_errors(task: Task) -> Task:
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
-        warnings.filterwarnings("ignore", ".*(does not have many workers|treespec, LeafSpec|exists and is not empty).*")
+        warnings.filterwarnings(
+            "ignore",
+            ".*(does not have many workers|treespec, LeafSpec|in eval mode at the start|exists and is not empty).*",
+        )
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         try:
             task(cfg)

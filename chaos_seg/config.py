@@ -15,6 +15,7 @@ from chaos_seg.data.splits import SIDES, Split
 from chaos_seg.errors import UserError
 from chaos_seg.registry import SOURCES, SPLITS
 from chaos_seg.run_folder import RunFolder
+from chaos_seg.sharing.stated import Stated
 
 C = TypeVar("C")
 
@@ -74,6 +75,8 @@ class TrainConfig:
     threshold: float
     num_workers: int | None
     overlay_every_epochs: int
+    init: str | None
+    freeze_encoder: bool
     ckpt_path: str | None
     data: DataConfig
     # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
@@ -91,6 +94,7 @@ class TrainConfig:
         _expect((self.num_workers or 0) >= 0, "num_workers", self.num_workers, "a number from 0")
         for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+        _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
         _expect_threshold(self.threshold)
 
 
@@ -131,7 +135,6 @@ class EvaluateConfig:
     trainer: TrainerConfig
 
     def __post_init__(self) -> None:
-        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
 
@@ -156,6 +159,19 @@ class SubmitConfig:
 
 
 @dataclass
+class ShareConfig:
+    """What `python -m chaos_seg.share` takes; conf/share.yaml says what each is for."""
+
+    run: str
+    output: str
+    checkpoint: str
+    stated: Stated
+
+    def __post_init__(self) -> None:
+        _expect(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+
+
+@dataclass
 class PostprocessConfig:
     largest_component: bool
     fill_holes: bool
@@ -171,8 +187,9 @@ class PredictConfig:
     """What `python -m chaos_seg.predict` takes; conf/predict.yaml says what each is for."""
 
     ckpt: Any  # a path, perhaps with wildcards, or a list of paths
-    input: str
-    output: str
+    input: str | None
+    output: str | None
+    check: bool
     series: Any  # all, a name, a list of names or null
     formats: list[str] | None
     alarms: bool
@@ -183,6 +200,8 @@ class PredictConfig:
     tta: TtaConfig
 
     def __post_init__(self) -> None:
+        for key in ("input", "output"):
+            _expect(self.check or getattr(self, key) is not None, key, None, "a path, or check=true")
         _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")

@@ -42,12 +42,13 @@ def main(cfg: DictConfig) -> None:
             f"folder for the scores of {', '.join(what for what, differs in other.items() if differs)} with "
             "output=FOLDER."
         )
-    checkpoint = run.checkpoint(config.checkpoint)
+    own = config.checkpoint in ("best", "last")
+    checkpoint = run.checkpoint(config.checkpoint) if own else Path(config.checkpoint)
     segmenter, epoch = load_segmenter(checkpoint)
     output = RunFolder(Path(config.output)) if config.output else run
     predictor = Predictor([segmenter], first_device(asdict(config.trainer), output.path), trained.batch_size)
     threshold = segmenter.threshold if config.threshold is None else config.threshold
-    score_run(run, predictor, (checkpoint.name, epoch), sides, output, threshold)
+    score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from chaos_seg.run_settings import complete_settings, flat, free_to_resume, netw
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
+from chaos_seg.training.initial import begun, told
 from chaos_seg.training.segmenter import Segmenter
 from chaos_seg.training.trainer import build_trainer, device_name, trainer_options
 
@@ -53,6 +54,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     config = completed(config)
     check_metrics()
     segmenter = segmenter_of(config)
+    init = begun(segmenter, config.init, config.freeze_encoder, run if config.ckpt_path else None)
     sides, split = open_sides(config)
     scans = [scan for of_side in sides.values() for scan in of_side]
     audit = refuse_errors(scans, split.sides) if config.data.audit else {}
@@ -65,24 +67,25 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         seed=config.seed,
     )
     segmenter.training_range = training_range(sides["train"])
-    facts = {
+    facts: dict[str, Any] = {
         "root": config.data.root,
         "fingerprint": data_hash(scans),
         "patients": len(scans),
         "audit": audit if config.data.audit else "off",
     }
-    checkpoint = None
-    if config.ckpt_path is not None:
-        if run.exists:
-            run.expect_same(flat(asdict(config)), data_hash(scans), free_to_resume(asdict(config)))
-        checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs)
+    if config.ckpt_path is not None and run.exists:
+        settings = {**flat(asdict(config)), "init": init and init["sha256"]}
+        run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
+    checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
         made = any(scan.synthetic for scan in scans)
-        record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, synthetic=made)
+        record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, init=init, synthetic=made)
         run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
+        if init and not checkpoint:
+            log.info("%s", told(init))
         head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"
         log.info("%s validation slices, %d epochs, %s, %s", head, config.epochs, device, run.path)
         if "warning" in audit:
@@ -103,7 +106,8 @@ def completed(config: TrainConfig) -> TrainConfig:
     settings = complete_settings(asdict(config))
     slots = ("network", "loss", "optimizer", "scheduler", "preprocessing", "augmentation", "logger")
     data = replace(config.data, source=settings["data"]["source"], split=settings["data"]["split"])
-    return replace(config, data=data, **{slot: settings[slot] for slot in slots})
+    init = config.init and str(Path(config.init).resolve())
+    return replace(config, data=data, init=init, **{slot: settings[slot] for slot in slots})
 
 
 def segmenter_of(config: TrainConfig) -> Segmenter:

@@ -8,7 +8,6 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("predict")  # before the imports that take seconds
 
-import hashlib
 import logging
 import shutil
 from dataclasses import asdict
@@ -27,7 +26,8 @@ from chaos_seg.inference.formats import expect_formats
 from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, summary_of
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.promise import held_out
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.sharing.check import prove
+from chaos_seg.training.checkpoints import load_segmenter, model_hash
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +35,19 @@ log = logging.getLogger(__name__)
 @hydra_command("predict")
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
+    if config.check:
+        for path in config.checkpoints():
+            log.info("%s", prove(Path(path), chosen_device(config.device)))
+        return
     expect_formats(config.formats or ())
-    source, output = Path(config.input), Path(config.output)
+    source, output = Path(str(config.input)), Path(str(config.output))
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
     threshold = common_threshold(models) if config.threshold is None else config.threshold
     as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
     recipe = Recipe(
-        models=[hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config.checkpoints()],
+        models=[model_hash(Path(path)) for path in config.checkpoints()],
         threshold=threshold,
         postprocess=asdict(config.postprocess),
         rotations_deg=list(config.tta.rotations_deg),

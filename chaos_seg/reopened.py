@@ -1,8 +1,12 @@
 """Runs opened again: gone on with, scored once more, or asked for their model."""
 
-from dataclasses import asdict
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from chaos_seg.config import TrainConfig, checked, literal
@@ -11,6 +15,9 @@ from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, decoded_sides, open_sides, train
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import flat, free_to_resume
+from chaos_seg.training.checkpoints import model_hash, read_checkpoint
+
+log = logging.getLogger(__name__)
 
 
 def run_once(config: TrainConfig, folder: Path) -> None:
@@ -28,7 +35,7 @@ def run_once(config: TrainConfig, folder: Path) -> None:
     config = completed(config)
     sides, _ = open_sides(config)
     run.expect_same(
-        flat(asdict(config)),
+        {**flat(asdict(config)), "init": model_hash(Path(config.init)) if config.init else None},
         data_hash(scan for scans in sides.values() for scan in scans),
         free_to_resume(asdict(config)),
     )
@@ -37,6 +44,31 @@ def run_once(config: TrainConfig, folder: Path) -> None:
             f"{folder}: the run is finished with {epochs} epochs, this command asks for {config.epochs}; leave that "
             "out, or give the study another name=..."
         )
+
+
+def keeping_the_models(config: TrainConfig, typed: Sequence[str]) -> TrainConfig:
+    """`config` with the network and the preprocessing of the model in config.init, but for what `typed` sets.
+
+    Args:
+        typed: settings as on the command line, "network.base=16"; what an experiment's file sets is not among them.
+
+    Raises:
+        UserError: no model of ours.
+    """
+    if config.init is None:
+        return config
+    keys = [one.get_key_element().lstrip("+") for one in OverridesParser.create().parse_overrides(list(typed))]
+    made = read_checkpoint(Path(config.init))["hyper_parameters"]
+    changed: dict[str, Any] = {
+        slot: {**made[slot], **{key: value for key, value in getattr(config, slot).items() if f"{slot}.{key}" in keys}}
+        for slot in ("network", "preprocessing")
+        if slot not in keys
+    }
+    size = made["preprocessing"]["image_size"] if "image_size" not in keys else config.image_size
+    changed.get("preprocessing", {}).pop("image_size", None)
+    kept = ", ".join([*(f"{slot} {made[slot]['name']}" for slot in changed), f"image_size={size}"])
+    log.info("Of the model in init: %s; network=..., preprocessing=... and image_size=... change that.", kept)
+    return replace(config, image_size=size, **changed)
 
 
 def open_run(

@@ -97,6 +97,12 @@ class RunFolder:
         settings: Any = OmegaConf.to_container(OmegaConf.load(self.config), resolve=True)
         return renamed(settings)
 
+    @property
+    def init_hash(self) -> str | None:
+        """SHA-256 of the model that the run began with, where its weights were not drawn."""
+        begun: dict[str, Any] | None = self.manifest().get("init")
+        return begun["sha256"] if begun else None
+
     def split(self) -> Split:
         return Split(**{side: tuple(patients) for side, patients in read_json(self.split_file).items()})
 
@@ -116,10 +122,10 @@ class RunFolder:
         """Raise UserError unless the run was made with these settings and on this data.
 
         Args:
-            settings: complete and flat, {"network.base": 8, ...}; incidental ones and `free` ones may differ.
+            settings: complete and flat, {"network.base": 8, ...}, `init` a hash; incidental and `free` ones may differ.
             data_hash: of store.data_hash().
         """
-        saved = flat(complete_settings(self.settings()))
+        saved = {**flat(complete_settings(self.settings())), "init": self.init_hash}
         for key in {**settings, **saved}:
             other = repr(saved.get(key)) != repr(settings.get(key))  # 1 batch is not 1.0 of all
             if other and not is_incidental(key) and key not in free:

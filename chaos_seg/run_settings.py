@@ -76,7 +76,10 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they are called now; before there were slots all was the study's U-Net with Adam."""
+    """Settings as they are called now, those that came later at what was done before; before there were slots all was
+    the study's U-Net with Adam.
+    """
+    settings = {"init": None, "freeze_encoder": False, **settings}
     if "model" not in settings:
         return settings
     rest = {key: value for key, value in settings.items() if key not in ("model", "transform")}

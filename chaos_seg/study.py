@@ -7,15 +7,16 @@ if __name__ == "__main__":
 
 import shlex
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, checked
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_json
-from chaos_seg.reopened import run_once
+from chaos_seg.reopened import keeping_the_models, run_once
 from chaos_seg.reporting.study_view import StudyProgress, study_table
 from chaos_seg.run_folder import RunFolder
 
@@ -27,7 +28,8 @@ def _job(cfg: DictConfig) -> None:
         config = checked(TrainConfig, cfg)
         if config.ckpt_path is not None or config.trainer.devices != 1:
             raise UserError("study: expected one device a run and no ckpt_path; a study resumes its runs by itself.")
-        run_once(config, run.path)
+        typed = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
+        run_once(keeping_the_models(config, typed), run.path)
     except UserError as error:
         if run.status is None:  # refused before it began: the table at the end has it too
             write_json(run.manifest_file, {"status": "failed", "error": str(error), "seconds": None})

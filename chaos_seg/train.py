@@ -17,6 +17,7 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import TrainConfig, checked, literal
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
+from chaos_seg.reopened import keeping_the_models
 from chaos_seg.run_folder import RunFolder
 
 
@@ -46,9 +47,9 @@ def main(cfg: DictConfig) -> None:
             "--multirun: expected one device and no ckpt_path, since several processes would each start the sweep; "
             "run the jobs one by one."
         )
-    if config.ckpt_path is not None:
-        overrides = cast(list[str], OmegaConf.to_container(context.overrides.task))  # as they were given
-        config = _resumed(config.ckpt_path, overrides)
+    typed = cast(list[str], OmegaConf.to_container(context.overrides.task))
+    resumed = config.ckpt_path is not None
+    config = _resumed(str(config.ckpt_path), typed) if resumed else keeping_the_models(config, typed)
     train(config, Path(context.runtime.output_dir))
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -94,6 +95,24 @@ def command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return ["train", *flags, *TINY, *place, *(one for one in given if one not in flags)]
 
     return command
+
+
+@pytest.fixture(scope="session")
+def shared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What chaos_seg.share makes of a model that finds the small phantom's liver; its run is in run/ beside it."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    from chaos_seg.run_folder import RunFolder  # these take seconds to import
+    from chaos_seg.sharing.folder import share
+    from chaos_seg.sharing.stated import Stated
+
+    place = tmp_path_factory.mktemp("shared")
+    run = RunFolder(place / "run")
+    recipe = ("epochs=10", "preprocessing=soft_tissue", "threshold=90")
+    train(_configured(phantom_root, place / "store", *recipe), run.path)
+    said = {**dict.fromkeys(field.name for field in fields(Stated)), "license": "cc-by-4.0", "contact": "a@b.c <x>"}
+    share(run, run.checkpoint("best"), place / "liver", said)
+    return place / "liver"
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,7 @@ import pytest
 from chaos_seg.command_help import help_text
 from chaos_seg.command_line import CONF_DIR
 
-HYDRA_COMMANDS = ["train", "study", "evaluate", "predict", "submit", "prepare", "audit"]
+HYDRA_COMMANDS = ["train", "study", "evaluate", "predict", "submit", "share", "prepare", "audit"]
 
 
 @pytest.mark.parametrize("command", HYDRA_COMMANDS)

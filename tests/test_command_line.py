@@ -19,6 +19,7 @@ from chaos_seg.config import (
     EvaluateConfig,
     PredictConfig,
     PrepareConfig,
+    ShareConfig,
     SubmitConfig,
     TrainConfig,
     as_yaml,
@@ -33,6 +34,7 @@ SCHEMAS = {
     "evaluate": EvaluateConfig,
     "submit": SubmitConfig,
     "predict": PredictConfig,
+    "share": ShareConfig,
 }
 
 
@@ -42,6 +44,7 @@ NASTY = "Müller Jörg (1), k=v 'a' \"b\" $HOME %s {epoch} [x] #~"
 def composed(command: str, *arguments: str) -> Any:
     """The settings that a command gets of these arguments, as its task sees them."""
     needed = {"predict": ("ckpt=c", "input=i", "output=o"), "evaluate": ("run=r",), "submit": ("run=r", "output=o")}
+    needed["share"] = needed["submit"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         overrides = literal_arguments([*needed.get(command, ()), *arguments])
         return checked(SCHEMAS[command], compose(command, overrides=overrides))
@@ -64,6 +67,8 @@ def swept(*arguments: str) -> list[Any]:
 def test_a_path_and_a_name_arrive_as_they_were_typed(text: str) -> None:
     config = composed("predict", f"output={text}", f"input={text}", f"series={text}", f"ckpt={text}")
     assert (config.output, config.input, config.series, config.ckpt) == (text, text, text, text)
+    given = composed("share", f"stated.data={text}", f"stated.license={text}").stated
+    assert (given.data, given.license, given.contact) == (text, text, None)
     data = composed("prepare", f"data.root={text}", f"++data.store={text}", f"archive={text}")
     assert (data.data.root, data.data.store, data.archive) == (text, text, text)
 
@@ -172,7 +177,7 @@ def text_settings(schema: Any, prefix: str = "") -> set[str]:
 
 
 def test_each_setting_that_is_text_is_a_path_a_name_or_a_choice() -> None:
-    choices = {"checkpoint", "device", "downloads.url", "downloads.md5"}
+    choices = {"device", "downloads.url", "downloads.md5"}
     choices |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision", "deterministic")}
     settings = {name for schema in SCHEMAS.values() for name in text_settings(schema)}
     lists = {"formats", "trainer.limit_train_batches"}

@@ -23,7 +23,7 @@ def test_the_table_is_shown_and_an_unknown_command_refused(
         monkeypatch.setattr(sys, "argv", ["chaos_seg", *given])
         door.main()
         shown = capsys.readouterr().out
-        assert all(f"  {name} " in shown for name in door.COMMANDS) and len(shown.splitlines()) == 12
+        assert all(f"  {name} " in shown for name in door.COMMANDS) and len(shown.splitlines()) == 13
     monkeypatch.setattr(sys, "argv", ["chaos_seg", "trian"])
     with pytest.raises(SystemExit, match="chaos_seg trian: expected one of prepare, audit, train"):
         door.main()

@@ -1,6 +1,15 @@
-from chaos_seg.run_settings import is_incidental
+from chaos_seg.run_settings import is_incidental, renamed
 
 
 def test_a_setting_is_incidental_by_its_whole_name() -> None:
     assert is_incidental("num_workers") and is_incidental("logger.tensorboard.x")
     assert not any(is_incidental(key) for key in ("epochs", "num_workers_of_warmup", "data.roots", "data.audit"))
+
+
+def test_a_run_made_before_a_model_could_be_begun_with_began_with_none() -> None:
+    assert renamed({"network": {"name": "unet"}}) == {
+        "init": None,
+        "freeze_encoder": False,
+        "network": {"name": "unet"},
+    }
+    assert renamed({"init": "a.ckpt", "freeze_encoder": True}) == {"init": "a.ckpt", "freeze_encoder": True}

@@ -5,14 +5,17 @@ import io
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 from PIL import Image
 
 from chaos_seg.reporting.curves import STYLE
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("chaos_seg.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    loader=PackageLoader("chaos_seg.reporting"),
+    autoescape=select_autoescape(),  # HTML, not Markdown
+    undefined=StrictUndefined,
+    trim_blocks=True,
 )
 
 

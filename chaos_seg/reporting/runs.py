@@ -94,7 +94,8 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         summaries.append(read_json(run.summary))
         manifests.append(run.manifest())
         # How many, not which: a list and "auto" don't say.
-        configs.append({**config, "trainer.devices": manifests[-1].get("processes", config["trainer.devices"])})
+        devices = manifests[-1].get("processes", config["trainer.devices"])
+        configs.append({**config, "trainer.devices": devices, "init": run.init_hash and run.init_hash[:12]})
     if len({summary["data_fingerprint"] for summary in summaries}) > 1:
         raise UserError(
             f"{', '.join(folder.name for folder in folders)}: expected runs on the same data, found several data "

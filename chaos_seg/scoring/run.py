@@ -43,7 +43,8 @@ def score_run(
     synthetic = any(volume.synthetic for volume in volumes)
     loss = predictor.segmenters[0].hparams["loss"]["name"]
     title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
-    draw_curves(run.metrics, output.figures, title)
+    if run.metrics.exists():  # not those of a run whose patients another model predicts
+        draw_curves(run.metrics, output.figures, title)
     examples = example_slices([row for scan in shown for row in scan.slice_rows()])
     scans = {scan.volume.name: scan for scan in shown}
     slices = {kind: _draw_example(kind, row, scans[row["patient"]], output, title) for kind, row in examples.items()}

@@ -1,5 +1,6 @@
 """Checkpoints: written atomically, read without running code, refused when they are not ours."""
 
+import hashlib
 import inspect
 import io
 from pathlib import Path
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
 from chaos_seg.training.segmenter import FORMAT, Segmenter
+from chaos_seg.training.shared import is_shared, read_shared_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,17 +38,26 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of this project, without running any code in it (weights_only).
+    """The content of a checkpoint of this project, without running any code in it (weights_only); of a shared folder
+    or its zip what prediction needs.
 
     Raises:
         UserError: no such file, not a checkpoint of a Segmenter, or one of a newer version.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: expected a checkpoint, found no such file; name one of a run's checkpoints/*.ckpt.")
+    shared = is_shared(path)
+    if not shared and not path.is_file():
+        raise UserError(
+            f"{path}: expected a checkpoint, found no such file; name one of a run's checkpoints/*.ckpt or a folder "
+            "of chaos_seg.share."
+        )
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = (
+            read_shared_checkpoint(path) if shared else torch.load(path, map_location="cpu", weights_only=True)
+        )
         version = int(checkpoint.get("format", 1))
         given, _, _ = dict(checkpoint["hyper_parameters"]), checkpoint["state_dict"], checkpoint["epoch"]
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(  # torch's own words advise to run whatever code is in the file
             f"{path}: expected a checkpoint of chaos_seg, found something else ({type(error).__name__}); name one of a "
@@ -67,6 +78,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     checkpoint["hyper_parameters"] = settings
     return checkpoint
+
+
+def model_hash(path: Path) -> str:
+    """SHA-256 of a checkpoint, by which manifests and masks name the model, also once it is shared."""
+    if is_shared(path):
+        return str(read_shared_checkpoint(path)["sha256"])
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:

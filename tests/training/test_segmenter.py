@@ -170,9 +170,9 @@ def test_loading_a_model_leaves_the_random_numbers_of_others_alone() -> None:
 class Odd(torch.nn.Module):
     """A network without a divisor, of `outputs` channels at every `stride`-th pixel."""
 
-    def __init__(self, outputs: int = 1, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int = 1, stride: int = 1):
         super().__init__()
-        self.layer = torch.nn.Conv2d(1, outputs, 3, stride=stride, padding=1)
+        self.layer = torch.nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.layer(image)

@@ -1,0 +1,104 @@
+"""A run's model as a folder to hand on, and as its zip."""
+
+import logging
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from chaos_seg.errors import UserError
+from chaos_seg.files import atomic_file, write_bytes
+from chaos_seg.inference.onnx import export, metadata
+from chaos_seg.reporting.model_card import Model, model_card
+from chaos_seg.reporting.runs import Run, read_runs
+from chaos_seg.run_folder import RunFolder
+from chaos_seg.sharing.bundle import slice_network, write_bundle
+from chaos_seg.sharing.check import MASK, SLICE, prove, write_check
+from chaos_seg.training.checkpoints import load_segmenter, model_hash, read_checkpoint
+from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.shared import CONFIG, SUMS, WEIGHTS, write_shared_checkpoint, write_sums
+
+log = logging.getLogger(__name__)
+
+FILES = {
+    WEIGHTS: "the weights, without pickle",
+    CONFIG: "network, preprocessing and threshold, with which `chaos_seg` loads the weights",
+    "model.onnx": "the network for onnxruntime; its metadata says how to make its input",
+    "bundle/": "the model as a MONAI bundle",
+    f"{SLICE}, {MASK}": "a synthetic slice, and the mask that the model gives of it",
+    SUMS: "checksums of all of these: `sha256sum -c SHA256SUMS`",
+}
+
+
+def share(run: RunFolder, checkpoint: Path, output: Path, stated: Mapping[str, str | None]) -> str:
+    """Write `output`, a new folder, and `output`.zip, once the model in the folder was seen to give its masks.
+
+    Returns:
+        What was proved, in a sentence.
+
+    Raises:
+        UserError: no finished run, something in the way, no package onnx, or a network that ONNX or MONAI can't hold.
+    """
+    archive = output.with_name(f"{output.name}.zip")
+    for path in (output, archive):
+        if path.exists():
+            raise UserError(f"{path}: expected nothing of this name, found something; name another output=FOLDER.")
+    (finished,) = read_runs([run.path])
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(partial, finished, checkpoint, output.name, stated)
+        proved = prove(partial, torch.device("cpu")).replace(str(partial), str(output))
+        with atomic_file(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as target:
+            for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+                target.write(path, Path(output.name) / path.relative_to(partial))
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return proved
+
+
+def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[str, str | None]) -> None:
+    segmenter, epoch = load_segmenter(checkpoint)
+    write_shared_checkpoint(folder, read_checkpoint(checkpoint), model_hash(checkpoint))
+    log.info("The network as ONNX, and its masks by onnxruntime")
+    export(checkpoint, folder / "model.onnx")
+    log.info("A synthetic slice and its mask")
+    hu, mask = write_check(folder, segmenter)
+    log.info("A MONAI bundle, and its mask by TorchScript")
+    graph, files = None, dict(FILES)
+    try:
+        graph = slice_network(segmenter, hu, mask)
+    except UserError as reason:
+        log.warning("%s", reason)
+        files["bundle/"] = str(reason)
+    card = model_card(run, _described(segmenter, epoch, model_hash(checkpoint), name), stated, files)
+    write_bytes(folder / "README.md", card.encode())
+    said = {
+        "description": metadata(segmenter, epoch)["description"] + " Not a medical device.",
+        "authors": stated["developed_by"] or "Not stated.",
+        "copyright": stated["license"] or "License of the weights: Not stated.",
+        "data_source": stated["data"] or "Not stated.",
+        "intended_use": stated["uses"] or "Research. Not a medical device.",
+        "eval_metrics": {"volume_dice": run.summary["averages"]["volume_dice"]},
+    }
+    if graph is not None:
+        write_bundle(folder / "bundle", graph, segmenter, name, card, said)
+    write_sums(folder)
+
+
+def _described(segmenter: Segmenter, epoch: int, sha256: str, name: str) -> Model:
+    said = metadata(segmenter, epoch)
+    return Model(
+        name=name,
+        network=segmenter.hparams["network"],
+        parameters=sum(value.numel() for value in segmenter.net.parameters()),
+        sha256=sha256,
+        epoch=epoch,
+        threshold=segmenter.threshold,
+        input=said["preprocessing"].splitlines(),
+        output=said["postprocessing"].splitlines(),
+        training_range=segmenter.training_range,
+    )
