@@ -18,10 +18,11 @@ from chaos_seg.reporting.audit_report import audit_source
 
 @hydra_command("audit")
 def main(cfg: DictConfig) -> None:
-    data = checked(AuditConfig, cfg).data
+    config = checked(AuditConfig, cfg)
+    data, runs = config.data, None if config.runs is None else Path(config.runs)
     source = data.open()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if audit_source(source, Path(data.store), lambda: data.divided(source), folder):
+    if audit_source(source, Path(data.store), lambda: data.divided(source), folder, runs):
         sys.exit(1)
 
 

@@ -35,7 +35,7 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path
 # The settings of all commands that are paths or names.
 PATHS = frozenset(
     {
-        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "checkpoint", "archive"),
+        *("input", "output", "ckpt", "run", "root", "store", "ckpt_path", "init", "checkpoint", "archive", "runs"),
         *("data.root", "data.store", "hydra.run.dir", "hydra.sweep.dir"),
     }
 )
@@ -171,6 +171,14 @@ def _literal(key: str, text: str) -> str:
 def escaped(text: str) -> str:
     """`text` without interpolations: what gives it back when OmegaConf resolves it."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def typed_positive(text: str) -> float:
+    """A finite number above 0 from an argument; argparse says what it got otherwise."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
 
 
 def typed_path(text: str) -> Path:

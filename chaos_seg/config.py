@@ -103,6 +103,7 @@ class AuditConfig:
     """What `python -m chaos_seg.audit` takes."""
 
     data: DataConfig
+    runs: str | None
 
 
 @dataclass

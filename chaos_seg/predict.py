@@ -21,9 +21,11 @@ from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
 from chaos_seg.inference.choices import chosen_device, common_modality, common_threshold, expect_temperatures
 from chaos_seg.inference.formats import changed_options
-from chaos_seg.inference.one_file import OneFile
-from chaos_seg.inference.outputs import Recipe, closing_words, held, predict, write_summaries
+from chaos_seg.inference.one_file import OneFile, expect_one, take_file
+from chaos_seg.inference.outputs import UNPACKED, Recipe, held, predict
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.inference.promise import held_out
+from chaos_seg.inference.summaries import closing_words, say_left_out, write_summaries
 from chaos_seg.sharing.check import prove
 from chaos_seg.training.checkpoints import load_segmenter, model_hash
 
@@ -34,8 +36,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
     if config.check:
-        for path in config.checkpoints():
-            log.info("%s", prove(Path(path), chosen_device(config.device)))
+        log.info("\n".join(prove(Path(path), chosen_device(config.device)) for path in config.checkpoints()))
         return
     source, output = Path(str(config.input)), Path(str(config.output))
     file = OneFile.named(output, config.formats)
@@ -44,30 +45,29 @@ def main(cfg: DictConfig) -> None:
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
+    threshold = common_threshold(models) if config.threshold is None else config.threshold
+    as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
     recipe = Recipe(
         models=[model_hash(Path(path)) for path in config.checkpoints()],
-        threshold=common_threshold(models) if config.threshold is None else config.threshold,
+        threshold=threshold,
         postprocess=asdict(config.postprocess),
         rotations_deg=list(config.tta.rotations_deg),
         formats=names,
         alarms=config.alarms,
+        held_out=held_out(config.checkpoints(), threshold) if as_held_out else [],
         chaos_seg=version("chaos_seg"),
         format=options,
     )
     expect_temperatures(models, config.checkpoints(), options)
     predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
-    place = file.place if file else output
-    with held(place, keep=file is None) as unpacked:
-        search = find_scans(source, unpacked, modality=common_modality(models))
-        for reason in search.reasons():
-            log.warning("%s", reason)
+    with held(file.place if file else output, keep=file is None) as place:
+        search = find_scans(source, place / UNPACKED, modality=common_modality(models))
+        say_left_out(search)
         chosen = choose(search.scans, config.names())
-        if file is not None:
-            file.expect_one(chosen)
+        expect_one(file, chosen)
         outcomes = predict(chosen, predictor, recipe, place)
         write_summaries(search, outcomes, place)
-        if file is not None:
-            file.take(outcomes)
+        take_file(file, outcomes)
     closing_words(search, outcomes, output)
 
 

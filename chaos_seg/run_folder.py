@@ -5,6 +5,7 @@
     metrics.csv                                a row an epoch
     predictions/<patient>/img000.png           what scoring leaves: masks,
     per_slice.csv, per_patient.csv, challenge.csv, calibration.csv, reliability.csv, summary.json, figures/
+    held_out.csv, outlines.csv                 of validation and test patients: guessed Dice, suspicious true masks
 
 It imports nothing of training, and reads settings of older versions by their present names.
 """
@@ -59,6 +60,8 @@ class RunFolder:
     challenge = _Inside("challenge.csv")
     calibration = _Inside("calibration.csv")
     reliability = _Inside("reliability.csv")
+    held_out = _Inside("held_out.csv")
+    outlines = _Inside("outlines.csv")
     summary = _Inside("summary.json")
     figures = _Inside("figures")
 

@@ -13,10 +13,11 @@ from chaos_seg.data.greys import as_ct
 from chaos_seg.data.store import StoredScan
 from chaos_seg.files import read_json, write_json
 
-VERSION = 4  # raise when the measures change
+VERSION = 5  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
 BONE_HU = 240
+MIN_NOISE_PX = 500
 PADDING_HU = -1100  # below it is what the scanner did not measure
 
 
@@ -31,6 +32,7 @@ class Measures:
     bright_rim: float  # share of the outermost pixels above BONE_HU
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
+    noise_hu: float | None  # standard deviation from pixel to pixel under the mask, median over slices
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
     histogram_outside: list[int]
     alignment: Alignment | None  # None without masks
@@ -69,6 +71,7 @@ def _measure(stored: StoredScan) -> Measures:
     under, outside = np.zeros(len(edges) - 1, int), np.zeros(len(edges) - 1, int)
     pixels, small, cold, bright = [], [], 0, []
     sides: list[tuple[float, float]] = []
+    noise = []
     masks = [volume.mask(rank) for rank in range(volume.slices)] if volume.liver_pixels is not None else []
     for rank in range(volume.slices):
         hu = volume.hu(rank)
@@ -81,6 +84,7 @@ def _measure(stored: StoredScan) -> Measures:
         liver = masks[rank] > 0 if masks else np.zeros(hu.shape, bool)
         sides.append(_sides(hu, liver))
         if masks:
+            noise += _noise(hu, liver)
             there = np.bincount(bins[liver], minlength=len(under))
             under += there
             everywhere -= there
@@ -95,6 +99,7 @@ def _measure(stored: StoredScan) -> Measures:
         bright_rim=round(float(np.mean(bright)), 3),
         liver_side=liver_side,
         bone_side=bone_side,
+        noise_hu=round(float(np.median(noise)), 2) if noise else None,
         histogram_under=under.tolist(),
         histogram_outside=outside.tolist(),
         alignment=alignment,
@@ -112,6 +117,14 @@ def _sides(hu: np.ndarray, liver: np.ndarray) -> tuple[float, float]:
     across = (_centre(liver, 1) - _centre(body, 1)) / width if liver.any() else float("nan")
     down = (_centre(bone, 0) - _centre(body, 0)) / width if np.count_nonzero(bone) > 0.001 * bone.size else float("nan")
     return across, down
+
+
+def _noise(hu: np.ndarray, liver: np.ndarray) -> list[float]:
+    """Standard deviation of a slice's noise, from the differences of pixels two apart in a row and both under the mask;
+    nothing where the mask is small. It is the scaled median of their sizes, which edges of vessels hardly move.
+    """
+    apart = np.abs(np.subtract(hu[:, 2:], hu[:, :-2], dtype=np.float32))[liver[:, 2:] & liver[:, :-2]]
+    return [1.4826 * float(np.median(apart)) / 2**0.5] if len(apart) >= MIN_NOISE_PX else []
 
 
 def _centre(mask: np.ndarray, axis: int) -> float:

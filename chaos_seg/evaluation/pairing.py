@@ -23,11 +23,13 @@ class Score(NamedTuple):
 class Paired:
     """The same `patients` under every loss: `by_loss` holds float64 (patients,), means over each patient's runs.
 
+    `by_seed` holds float64 (seeds, patients), means over the folds of a seed; NaN where a seed did not score a patient.
     `left_out` names the patients without a defined score and the losses that gave none.
     """
 
     patients: tuple[str, ...]
     by_loss: dict[str, np.ndarray]
+    by_seed: dict[str, np.ndarray]
     left_out: dict[str, tuple[str, ...]]
 
 
@@ -58,6 +60,11 @@ def per_patient(scores: Iterable[Score]) -> Paired:
                 "leave them out of every loss."
             )
     patients = sorted({patient for _, _, patient in every}, key=lambda patient: (len(patient), patient))
+    seeds = sorted({seed for seed, _, _ in every})
+    by_seed = {
+        loss: np.array([[_mean_of(by_run, seed, patient) for patient in patients] for seed in seeds])
+        for loss, by_run in runs.items()
+    }
     means = {
         loss: np.array([np.mean([by_run[key] for key in every if key[2] == patient]) for patient in patients])
         for loss, by_run in runs.items()
@@ -68,7 +75,17 @@ def per_patient(scores: Iterable[Score]) -> Paired:
         raise UserError("Every patient has an undefined score under some loss: nothing is left to compare.")
     keep = np.array([patient not in left_out for patient in patients])
     kept = tuple(patient for patient in patients if patient not in left_out)
-    return Paired(kept, {loss: values[keep] for loss, values in means.items()}, left_out)
+    return Paired(
+        kept,
+        {loss: values[keep] for loss, values in means.items()},
+        {loss: values[:, keep] for loss, values in by_seed.items()},
+        left_out,
+    )
+
+
+def _mean_of(by_run: dict[tuple[int, int, str], float], seed: int, patient: str) -> float:
+    values = [value for (s, _, p), value in by_run.items() if (s, p) == (seed, patient)]
+    return float(np.mean(values)) if values else np.nan
 
 
 def _run(seed: int, fold: int, patient: str) -> str:

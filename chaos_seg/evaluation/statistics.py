@@ -7,6 +7,7 @@ roughly: their networks share training patients.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, count
 
 import numpy as np
@@ -17,6 +18,8 @@ from chaos_seg.evaluation.pairing import Paired
 RESAMPLES = 9999
 # 0.95 - 0.94 and 0.94 - 0.93 differ in their last bit: differences are equal, or zero, after rounding to this.
 DECIMALS = 10
+EQUAL_DICE = 0.005  # a difference that doesn't matter in practice, unless the user says another
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class PairComparison:
 
     `higher` and `equal` count the patients whose score under `first` is higher than, or the same as, under `second`;
     `pairs` is the size of the family that Holm's p is adjusted for; the interval is this pair's own, not adjusted.
+    `detectable` is of patients that spread like these: see detectable().
     """
 
     first: str
@@ -48,6 +52,22 @@ class PairComparison:
     smallest_p: float
     smallest_holm_p: float
     pairs: int
+    detectable: float
+
+    def verdict(self, margin: float = EQUAL_DICE, alpha: float = 0.05, higher_is_better: bool = True) -> str:
+        """`A better`, `equal` for practice, `A better, equal` or `can not tell`.
+
+        Better goes by Holm's p. Equal: the whole interval lies within +-`margin`, the region of practical equivalence
+        (Kruschke, AMPPS 1 (2018) 270-280), at a level of at least 1 - alpha: of pairs that differ by the margin at most
+        alpha / 2 are called equal, each end of the interval being a one-sided test.
+        """
+        d, said = self.difference, []
+        if self.holm_p <= alpha:
+            ahead = d.value > 0 or (d.value == 0 and 2 * self.higher > d.n - self.equal)
+            said.append(f"{self.first if ahead == higher_is_better else self.second} better")
+        if d.level >= 1 - alpha and -margin <= d.low and d.high <= margin:
+            said.append("equal")
+        return ", ".join(said) or "can not tell"
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95, seed: int = 0) -> Interval:
@@ -93,6 +113,7 @@ def compare_pairs(paired: Paired, confidence: float = 0.95) -> list[PairComparis
             smallest_p=least,
             smallest_holm_p=min(1.0, len(pairs) * least),
             pairs=len(pairs),
+            detectable=detectable(d, len(pairs)),
         )
         for (first, second), d, p, adjusted in zip(pairs, differences, p_values, holm(p_values), strict=True)
     ]
@@ -154,6 +175,30 @@ def patients_needed(pairs: int, alpha: float = 0.05) -> int:
     return next(n for n in count(1) if pairs * smallest_p(n) <= alpha)
 
 
+def detectable(differences: np.ndarray, pairs: int = 1, alpha: float = 0.05) -> float:
+    """The least true difference that the test finds with probability POWER, after Bonferroni over `pairs`.
+
+    For as many new patients, whose differences spread normally with the standard deviation of `differences`
+    (patients,). NaN where so few can show none.
+    """
+    n = len(differences)
+    return float(np.std(differences, ddof=1) * _detectable(n, alpha / pairs)) if n > 1 else float("nan")
+
+
+@lru_cache
+def _detectable(n: int, alpha: float) -> float:
+    """detectable() in standard deviations: the test rejects when the median's interval lies above 0, whose lower end
+    moves with the shift, so that its POWER quantile over simulated patients is the shift that is asked for.
+    """
+    cut = int(np.count_nonzero(2 * np.cumsum(_rank_sums(range(1, n + 1))) <= alpha + 1e-12)) - 1
+    if cut < 0:
+        return float("nan")
+    rows, columns = np.triu_indices(n)
+    samples = np.random.default_rng(0).normal(size=(max(500, 400_000 // len(rows)), n))
+    low = [np.partition((one[rows] + one[columns]) / 2, cut)[cut] for one in samples]
+    return float(-np.quantile(low, 1 - POWER))
+
+
 def too_few(n: int, pairs: int, alpha: float = 0.05) -> str | None:
     """That n patients can not show a difference, whatever their scores, and how many could; None when they can."""
     if pairs * smallest_p(n) <= alpha:
@@ -166,34 +211,49 @@ def too_few(n: int, pairs: int, alpha: float = 0.05) -> str | None:
 
 
 def sentence(
-    pair: PairComparison, score: str = "Dice", higher_is_better: bool = True, alpha: float = 0.05, decimals: int = 3
+    pair: PairComparison,
+    score: str = "Dice",
+    higher_is_better: bool = True,
+    alpha: float = 0.05,
+    margin: float = EQUAL_DICE,
 ) -> str:
-    """What a pair shows, in plain English: the effect, its interval, p, and whether so few patients can tell at all."""
+    """What a pair shows, in plain English: the effect, its interval, p, and the verdict."""
     d, n = pair.difference, pair.difference.n
     up, down, low, high, above = pair.first, pair.second, d.low, d.high, pair.higher
     lower = n - pair.higher - pair.equal
     if d.value < 0 or (d.value == 0 and lower > pair.higher):
         up, down, low, high, above = down, up, -high, -low, lower
     patients = f"{n} patient{'s' if n > 1 else ''}"
-    interval = (
-        f"{100 * d.level:.1f} % interval {low + 0:.{decimals}f} to {high + 0:.{decimals}f}" if n > 1 else "no interval"
-    )
+    interval = f"{100 * d.level:.1f} % interval {low + 0:.3f} to {high + 0:.3f}" if n > 1 else "no interval"
     if n > 1 and d.level < 1 - alpha:
         interval += f", the widest that {patients} give"
     same = f", the same for {pair.equal}" if pair.equal else ""
     effect = (
-        f"{score} is higher under {up} than under {down} by {abs(d.value):.{decimals}f} in the median "
+        f"{score} is higher under {up} than under {down} by {abs(d.value):.3f} in the median "
         if d.value
         else f"{score} is the same under {up} and {down} in the median "
     ) + f"({interval}; higher under {up} for {above} of {patients}{same})"
     family = f" after Holm over {pair.pairs} pairs"
     p = f"p {_p(pair.p)}" + (f", {_p(pair.holm_p)}{family}" if pair.pairs > 1 else "")
-    level = f"{100 * alpha:g} %"
-    if pair.smallest_holm_p > alpha:
+    verdict = pair.verdict(margin, alpha, higher_is_better)
+    if pair.smallest_holm_p > alpha and verdict == "can not tell":
         return f"{effect}; {p}: {patients} {'are' if n > 1 else 'is'} too few to tell."
-    if pair.holm_p > alpha:
-        return f"{effect}; {p}: no difference shown at {level}, which does not make the losses equal."
-    return f"{effect}; {p}: {up if higher_is_better else down} is better at {level}."
+    return f"{effect}; {p}: {_told(pair, verdict, alpha, margin)}"
+
+
+def _told(pair: PairComparison, verdict: str, alpha: float, margin: float) -> str:
+    """The verdict in a sentence."""
+    level, within = f"{100 * alpha:g} %", f"the whole interval lies within ±{margin:g}"
+    if verdict == "can not tell":
+        return (
+            f"these patients can not tell, neither a difference at {level} nor equality within ±{margin:g}; "
+            f"{pair.difference.n} that spread like them show a difference of {pair.detectable:.3f} in "
+            f"{100 * POWER:.0f} % of studies."
+        )
+    if verdict == "equal":
+        return f"equal for practice, {within}."
+    better, *equal = verdict.split(" better")
+    return f"{better} is better at {level}" + (f", but equal for practice: {within}." if equal[0] else ".")
 
 
 def _rank_sums(ranks: Iterable[int]) -> np.ndarray:

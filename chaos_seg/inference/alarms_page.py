@@ -1,16 +1,14 @@
 """The alarms of scans without labels as one HTML page: what each scan has, then its slices to look at, worst first."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.inference.alarms import SliceAlarm
 from chaos_seg.reporting.overlays import slice_picture
-from chaos_seg.reporting.page import data_uri, render
+from chaos_seg.reporting.page import as_jpeg, data_uri, render
 
 SHOWN = 12  # slices of a scan
 
@@ -67,7 +65,4 @@ def alarms_page(scans: Sequence[ScanSection], synthetic: bool) -> str:
 
 def _picture(scan: Scan, hu: np.ndarray, predicted: np.ndarray) -> bytes:
     """The slice, cut to the body and wherever the mask lies, with the predicted mask, as JPEG."""
-    picture = slice_picture(scan, hu, np.zeros_like(predicted), predicted)
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "jpeg", quality=88, subsampling=0)  # a quarter of a PNG
-    return file.getvalue()
+    return as_jpeg(slice_picture(scan, hu, np.zeros_like(predicted), predicted))

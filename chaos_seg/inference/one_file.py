@@ -43,17 +43,21 @@ class OneFile:
     def place(self) -> Path:
         return self.path.with_name(f".{self.path.name}.partial")
 
-    def expect_one(self, scans: Sequence[FoundScan]) -> None:
-        """Raises UserError for more than one scan."""
-        if len(scans) > 1:
-            raise UserError(
-                f"output={self.path}: expected one scan for one file, found {len(scans)} "
-                f"({', '.join(scan.name for scan in scans[:3])}{', ...' if len(scans) > 3 else ''}); choose one with "
-                "series=NAME, or name a folder."
-            )
 
-    def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Give the file of the one outcome its name, if there is one."""
-        for outcome in outcomes:
-            for file in (self.place / outcome.name).glob(f"*{self.ending}"):
-                file.replace(self.path)
+def expect_one(file: OneFile | None, scans: Sequence[FoundScan]) -> None:
+    """Raises UserError for more than one scan where there is one file."""
+    if file is not None and len(scans) > 1:
+        raise UserError(
+            f"output={file.path}: expected one scan for one file, found {len(scans)} "
+            f"({', '.join(scan.name for scan in scans[:3])}{', ...' if len(scans) > 3 else ''}); choose one with "
+            "series=NAME, or name a folder."
+        )
+
+
+def take_file(file: OneFile | None, outcomes: Sequence[Outcome]) -> None:
+    """Give what was made of the one scan its name as a file, if one was asked for."""
+    if file is None:
+        return
+    for outcome in outcomes:
+        for made in (file.place / outcome.name).glob(f"*{file.ending}"):
+            made.replace(file.path)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,21 @@ from tqdm import tqdm
 from chaos_seg.data.appearance import TrainingRange, unlike_training
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
-from chaos_seg.data.scans import FoundScan, Search
+from chaos_seg.data.scans import FoundScan
 from chaos_seg.errors import UserError, unusable_file
-from chaos_seg.files import locked, read_csv, read_json, write_bytes, write_csv, write_json
-from chaos_seg.inference.alarms import SliceAlarm
+from chaos_seg.files import locked, read_json, write_bytes, write_json
+from chaos_seg.inference.alarms import Alarms, SliceAlarm
 from chaos_seg.inference.alarms_page import ScanSection, alarms_page
 from chaos_seg.inference.formats import Writer, writers_for
-from chaos_seg.inference.formats.measures import FILE
 from chaos_seg.inference.levels import KeptLevels
 from chaos_seg.inference.prediction import Prediction, alarms_of, predict_scan
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.inference.promise import told
 
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
+
+UNPACKED = ".unpacked"  # in an output folder: what zips of the input hold
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Recipe:
     rotations_deg: list[float]
     formats: list[str] | None
     alarms: bool
+    held_out: list[list[float]]  # see promise.held_out()
     chaos_seg: str  # version
     format: dict[str, dict[str, Any]] | None = None  # options of the formats that have others than by default
 
@@ -142,12 +146,17 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     volume_ml = scan.volume_ml(pixels)
     notes = [*scan.warnings, *_squeezed(scan)]
     notes += dict.fromkeys(note for writer in writers.values() for note in writer.notes)
-    notes += dict.fromkeys(_unlike_training(prediction, predictor))
+    unlike = [*dict.fromkeys(_unlike_training(prediction, predictor))]
+    notes += unlike
     suspicious: list[SliceAlarm] = []
+    dice: Mapping[str, Any] = {}
     if recipe.alarms:
-        findings, suspicious, pictures = _looked_through(scan, prediction)
-        notes += findings
-        section = ScanSection(scan.name, scan.shape[0], volume_ml, notes, suspicious, pictures)
+        looked, pictures = _looked_through(scan, prediction)
+        dice = told(looked.dice, recipe.held_out, alike=not unlike)
+        notes, suspicious = notes + looked.findings, looked.slices
+        section = ScanSection(
+            scan.name, scan.shape[0], volume_ml, [*([dice["words"]] if dice else []), *notes], suspicious, pictures
+        )
         write_bytes(folder / "alarms.html", alarms_page([section], scan.synthetic).encode())
     summary: dict[str, Any] = {
         "name": found.name,
@@ -157,13 +166,18 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
         "volume_ml": volume_ml,
         "warnings": notes,
         "refused": refused,
+        "dice": dice,
         "alarms": [asdict(alarm) for alarm in suspicious],
         "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
         "made_of": {"scan": found.identity, **asdict(recipe)},
     }
     summary["outputs"] = sorted(path.name for path in folder.iterdir())
     write_json(folder / "summary.json", summary)
-    words = [*notes, *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1])]
+    words = [
+        *([dice["words"]] if dice else []),
+        *notes,
+        *(f"look first at slice {one.rank + 1}: {'; '.join(one.reasons)}" for one in suspicious[:1]),
+    ]
     slices = f"{summary['slices_with_liver']} of {scan.shape[0]} slices"
     return summary, f"{volume_ml:.0f} ml in {slices}" + "".join(f"\n  {one}" for one in words)
 
@@ -199,62 +213,16 @@ def _unlike_training(prediction: Prediction, predictor: Predictor) -> list[str]:
     return [sentence for one in training_ranges for sentence in unlike_training(prediction.appearance, one)]
 
 
-def _looked_through(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
+def _looked_through(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
     """alarms_of() a scan, or why there are none."""
     if not (Axial.of(scan).streams and scan.in_order):
-        return ["its slices were not looked at for alarms: they are not axial, or not in their order"], [], []
+        return Alarms(
+            ["its slices were not looked at for alarms: they are not axial, or not in their order"], [], nan
+        ), []
     started = time.perf_counter()
     looked = alarms_of(scan, prediction)
     prediction.seconds["alarms"] = time.perf_counter() - started
     return looked
-
-
-def summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What became of every file below the input, for summary.json of the output folder."""
-    done = {outcome.name: outcome for outcome in outcomes}
-    scans = []
-    for found in search.scans:
-        outcome = done.get(found.name)
-        status = "not chosen" if outcome is None else "predicted" if outcome.failure is None else "failed"
-        rest = {} if outcome is None else {"failure": outcome.failure, "refused": outcome.refused, **outcome.summary}
-        scans.append({"name": found.name, "about": found.about, "status": status, "files": len(found.files), **rest})
-    left_out = [{"file": str(item.path), "reason": item.reason, "may_be_slices": item.lost} for item in search.left_out]
-    return {
-        "files_of_scans": sum(len(found.files) for found in search.scans),
-        "files_left_out": len(left_out),
-        "scans": scans,
-        "left_out": left_out,
-    }
-
-
-def write_summaries(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:
-    """summary.json, and of the scans that were measured summary.csv."""
-    write_json(output / "summary.json", summary_of(search, outcomes))
-    files = {outcome.name: output / outcome.name / FILE for outcome in outcomes if outcome.failure is None}
-    if rows := [{**row, "scan": name} for name, file in files.items() if file.exists() for row in read_csv(file)]:
-        write_csv(output / "summary.csv", rows)
-
-
-def closing_words(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:
-    """Say what was done, and how many files are in no scan.
-
-    Raises:
-        UserError: a scan without masks, a format refused, or a file left out that may hold slices.
-    """
-    failed = [outcome.name for outcome in outcomes if outcome.failure is not None]
-    without = [outcome.name for outcome in outcomes if outcome.refused]
-    lost = sum(item.lost for item in search.left_out)
-    slices = sum(len(found.files) for found in search.scans)
-    log.info("Files: %d are slices of scans, %d are left out.", slices, len(search.left_out))
-    log.info("%d of %d scans in %s. Not a medical device.", len(outcomes) - len(failed), len(outcomes), output)
-    wrong = [
-        *([f"Not predicted: {', '.join(failed)}"] if failed else []),
-        *([f"a format refused for: {', '.join(without)}"] if without else []),
-        *([f"{lost} files or folders left out that may hold slices"] if lost else []),
-    ]
-    if wrong:
-        where = f"see above, and {output / 'summary.json'}" if output.is_dir() else "see above"
-        raise UserError(f"{'; '.join(wrong)}; {where}. What was done is kept.")
 
 
 @contextmanager
@@ -262,7 +230,7 @@ def held(output: Path, keep: bool = True) -> Iterator[Path]:
     """Hold an output folder against a second process; one that stays empty is removed again, and any without `keep`.
 
     Yields:
-        A folder in it for what is unpacked, which is gone at the end.
+        The folder, in which UNPACKED is gone at the end.
 
     Raises:
         UserError: one works in it already, or it can't be made.
@@ -277,10 +245,10 @@ def held(output: Path, keep: bool = True) -> Iterator[Path]:
     try:
         with locked(lock, f"output={output}: another process is writing there; wait for it, or name another."):
             begun = True
-            shutil.rmtree(output / ".unpacked", ignore_errors=True)
-            yield output / ".unpacked"
+            shutil.rmtree(output / UNPACKED, ignore_errors=True)
+            yield output
     finally:
-        for made in [output / ".unpacked"] if keep else [path for path in output.iterdir() if path != lock]:
+        for made in [output / UNPACKED] if keep else [path for path in output.iterdir() if path != lock]:
             if begun and made.is_dir():
                 shutil.rmtree(made, ignore_errors=True)
             elif begun:

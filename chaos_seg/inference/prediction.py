@@ -12,8 +12,9 @@ from chaos_seg.data.axial import Axial
 from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import masks
-from chaos_seg.inference.alarms import SliceAlarm, alarms, disagreement
+from chaos_seg.inference.alarms import Alarms, alarms
 from chaos_seg.inference.alarms_page import Pictures
+from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.levels import KeptLevels
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
@@ -24,7 +25,7 @@ class Prediction:
     """A scan's mask in its own axes, what else its slices told on their way, and seconds by part."""
 
     mask: PackedMask
-    disagreement: np.ndarray | None  # (slices,); None of a single pass, or where the scan's slices are not axial
+    confidence: Confidence  # of its axial slices, as they lie
     appearance: Appearance
     seconds: dict[str, float]
 
@@ -40,16 +41,16 @@ def predict_scan(
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand; the
     probabilities themselves go to `kept`.
     """
-    axial, seconds, disagreements, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
+    axial, seconds, confidence, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
 
     def planes() -> Iterator[np.ndarray]:
         for passes in predictor.passes(_watched(axial.scan(scan), seconds, counts)):
-            if len(passes) > 1:
-                disagreements.append(disagreement(passes * 255 > threshold))
             for one in kept:
-                probability = predictor.mean(passes, one.levels.calibrated)
-                one.append(axial.plane_back(probability) if axial.streams else probability)
-            plane = passes.mean(axis=0) * 255 > threshold
+                levels = predictor.mean(passes, one.levels.calibrated)
+                one.append(axial.plane_back(levels) if axial.streams else levels)
+            probability = passes.mean(axis=0)
+            plane = probability * 255 > threshold
+            confidence.append(Confidence.row(probability, plane))
             yield axial.plane_back(plane) if axial.streams else plane
 
     started = time.perf_counter()
@@ -63,19 +64,18 @@ def predict_scan(
         mask = PackedMask(masks.largest_component(mask))
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
-    of_slices = np.array(disagreements) if disagreements and axial.streams else None
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, of_slices, counts.appearance(spacing_mm), seconds)
+    return Prediction(mask, Confidence.of(confidence), counts.appearance(spacing_mm), seconds)
 
 
-def alarms_of(scan: Scan, prediction: Prediction) -> tuple[list[str], list[SliceAlarm], list[str]]:
-    """What is suspicious in a scan as a whole, its suspicious slices, worst first, and pictures of the first.
+def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
+    """What is suspicious in a scan of axial slices, and pictures of the first of them.
 
     Each slice is read once at most.
     """
     pictures = Pictures(as_ct(scan), prediction.mask)
-    looked = alarms(prediction.mask, pictures.scan, prediction.disagreement)
-    return looked.findings, looked.slices, pictures.of(looked.slices)
+    looked = alarms(prediction.mask, pictures.scan, prediction.confidence)
+    return looked, pictures.of(looked.slices)
 
 
 def _watched(scan: Scan, seconds: dict[str, float], counts: AppearanceCounts) -> Scan:

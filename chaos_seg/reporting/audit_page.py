@@ -14,6 +14,7 @@ from chaos_seg.data.measures import HISTOGRAM_HU, Measures
 from chaos_seg.data.preprocessing import window
 from chaos_seg.data.store import StoredScan
 from chaos_seg.reporting.curves import STYLE
+from chaos_seg.reporting.outlines import Outline, outline_pictures
 from chaos_seg.reporting.overlays import LEVEL_HU, WIDTH_HU, body_box
 from chaos_seg.reporting.page import embedded, render
 
@@ -27,6 +28,8 @@ def audit_page(
     findings: Sequence[Finding],
     volumes: Sequence[StoredScan],
     measures: Mapping[str, Measures],
+    outlines: Sequence[Outline] = (),
+    unseen: Sequence[str] = (),
 ) -> str:
     """The page, of what chaos_seg.audit.audit_tree gathers."""
     patients_of: dict[tuple[str, str], list[str]] = {}
@@ -42,6 +45,8 @@ def audit_page(
         errors=[finding for finding in findings if finding.level == "error"],
         patients_of=patients_of,
         findings_of=findings_of,
+        outlines=list(zip(outlines, outline_pictures(outlines, volumes), strict=False)),
+        unseen=unseen,
         level_of={patient: _worst(found) for patient, found in findings_of.items()},
         pictures={volume.name: embedded(patient_figure(volume, measures[volume.name])) for volume in volumes},
     )

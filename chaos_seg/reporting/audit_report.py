@@ -7,21 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from chaos_seg.data.audit import LEVELS, Finding, audit, counted, facts
+from chaos_seg.data.audit import LEVELS, Finding, audit, counted, drift, facts
 from chaos_seg.data.sources import Source
 from chaos_seg.data.splits import Split
 from chaos_seg.data.store import data_hash, decode, mask_encodings
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.reporting.audit_page import audit_page
+from chaos_seg.reporting.outlines import suspicious_outlines
 
 log = logging.getLogger(__name__)
 
 
-def audit_source(source: Source, store: Path, divide: Callable[[], Split], folder: Path) -> int:
+def audit_source(
+    source: Source, store: Path, divide: Callable[[], Split], folder: Path, runs: Path | None = None
+) -> int:
     """Decode and audit every patient of a source; writes audit.json and audit.html to `folder`.
 
-    `divide` gives the split of its patients, or raises UserError where there is none.
+    `divide` gives the split of its patients, or raises UserError where there is none. `runs` is a folder of runs
+    that held these patients out, whose predictions tell which masks to look at.
 
     Returns:
         How many errors were found.
@@ -48,11 +52,17 @@ def audit_source(source: Source, store: Path, divide: Callable[[], Split], folde
         "synthetic": any(volume.synthetic for volume in volumes),
         "counts": {level: counts[level] for level in LEVELS},
     }
-    details = {"findings": [asdict(finding) for finding in findings], "facts": rows}
+    outlines, unseen = suspicious_outlines(runs, volumes) if runs else ([], [])
+    details = {"outlines": [asdict(outline) for outline in outlines], "not_held_out": unseen}
+    result["drift"] = drift(rows, sides)
+    details |= {"findings": [asdict(finding) for finding in findings], "facts": rows}
     write_json(folder / "audit.json", {**result, **details, "measures": {p: asdict(m) for p, m in measures.items()}})
-    page = audit_page(result, rows, findings, volumes, measures)
+    page = audit_page(result, rows, findings, volumes, measures, outlines, unseen)
     write_bytes(folder / "audit.html", page.encode(errors="backslashreplace"))
     log.info("\n%s\n", audit_text(result, rows, findings))
+    if outlines:
+        first = ", ".join(f"patient {one.patient} slice {one.rank + 1}" for one in outlines[:5])
+        log.info("Outlines to look at first, by held-out predictions: %s; the page shows them.", first)
     log.info("Page with pictures: %s", folder / "audit.html")
     return counts["error"]
 

@@ -1,4 +1,4 @@
-"""Tables that set runs side by side: in the study's layout, over patients, pair by pair, and by the challenge."""
+"""Tables that set runs side by side: in the study's layout, over patients, and by the challenge."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from chaos_seg.data.splits import SIDES
-from chaos_seg.errors import UserError
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.metrics import heading
 from chaos_seg.evaluation.scores import (
@@ -16,9 +15,9 @@ from chaos_seg.evaluation.scores import (
     PatientScore,
     averages,
 )
-from chaos_seg.evaluation.statistics import compare_pairs, mean_interval, sentence, too_few
+from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting import reference
-from chaos_seg.reporting.runs import Run, by_arm, paired, scored_sides, unbalanced
+from chaos_seg.reporting.runs import Run, by_arm, scored_sides, unbalanced
 from chaos_seg.reporting.tables import Column, Table
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
@@ -206,39 +205,6 @@ def metrics_table(runs: Sequence[Run]) -> Table:
     *some, last = map(heading, metrics)
     caption = f"{', '.join(some)} and {last}, means over patients" if some else f"{last}, means over patients"
     return Table("metrics", caption, columns, rows, _notes(_scores(runs), left_out))
-
-
-def pairs_table(runs: Sequence[Run], side: str, metric: str) -> tuple[Table | None, list[str]]:
-    """Every pair of arms over the patients of one side, and what each pair shows in plain sentences.
-
-    No table where there is nothing to compare; a sentence then says why.
-    """
-    name = heading(metric)
-    if len(by_arm(runs)) < 2:
-        return None, ["One loss alone: nothing to compare it with."]
-    try:
-        scores = paired(runs, side, metric)
-    except UserError as error:
-        return None, [*([UNBALANCED] if unbalanced(runs) else []), f"No paired comparison: {error}"]
-    pairs = compare_pairs(scores)
-    rows = []
-    for pair in pairs:
-        d = pair.difference
-        interval = (d.low, d.high, 100 * d.level) if d.n > 1 else (None, None, None)
-        higher = f"{pair.higher} of {d.n}"
-        p = (pair.p, pair.holm_p, pair.smallest_holm_p)
-        rows.append([f"{pair.first} - {pair.second}", d.n, d.value, *interval, higher, *p])
-    columns = [
-        *(Column("Pair"), Column("n"), Column("median difference", 4), Column("from", 4), Column("to", 4)),
-        *(Column("level %", 1), Column("first higher"), Column("p", 4), Column("p Holm", 4), Column("least p Holm", 4)),
-    ]
-    table = Table(f"pairs_{side}_{metric}", f"{name} of the {side} patients, pairs of losses", columns, rows)
-    few = too_few(len(scores.patients), len(pairs))
-    sentences = [few] if few else [f"{one[0].upper()}{one[1:]}" for one in (sentence(pair, name) for pair in pairs)]
-    return table, sentences + [
-        f"Patient {patient} is left out: no score is defined under {', '.join(arms)}."
-        for patient, arms in scores.left_out.items()
-    ]
 
 
 def challenge_table(scores: Mapping[str, Sequence[ChallengeScore]]) -> Table:

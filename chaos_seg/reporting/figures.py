@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, reliability
 from chaos_seg.evaluation.counts import FIELDS
+from chaos_seg.evaluation.repeats import rank_shares
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting.comparison import patient_values, shared_values
 from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE, say_when_empty
@@ -56,6 +57,22 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
             axes.set_title(f"{SIDE_TITLES[side]} (n = {max(map(len, shared.values()))})", fontsize=10, loc="left")
             axes.grid(axis="x", visible=False)
         panels[0].set_ylabel(ylabel)
+    return figure
+
+
+def rank_figure(scores: Mapping[str, np.ndarray], side: str) -> Figure:
+    """How often each arm has each rank by its mean when the patients are drawn anew; `scores` (patients,) of each."""
+    shares = rank_shares(np.array(list(scores.values())))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 0.42 * len(scores) + 1.1), layout="constrained")
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")
+        for (row, column), share in np.ndenumerate(shares):
+            axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9, color=INK)
+        axes.set_xticks(range(len(scores)), [f"rank {k + 1}" for k in range(len(scores))])
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set_title(f"{len(next(iter(scores.values())))} {side} patients drawn anew", fontsize=10, loc="left")
     return figure
 
 

@@ -4,8 +4,10 @@ import base64
 import io
 
 import matplotlib as mpl
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
+from PIL import Image
 
 from chaos_seg.reporting.curves import STYLE
 
@@ -36,6 +38,13 @@ def drawn(figure: Figure) -> str:
     with mpl.rc_context({**STYLE, "svg.hashsalt": "chaos_seg"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return data_uri(file.getvalue(), "svg+xml")
+
+
+def as_jpeg(picture: np.ndarray) -> bytes:
+    """A picture, uint8 RGB (rows, columns, 3), in a quarter of the bytes of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "jpeg", quality=88, subsampling=0)
+    return file.getvalue()
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.stats import t
+
 from chaos_seg.evaluation.scores import PatientScore
 
 # "Average dice score for all patients", by loss.
@@ -55,6 +58,29 @@ SLICES = {
     "29": 214,
     "30": 266,
 }
+
+
+def _spread() -> tuple[int, float]:
+    """How many patients the study printed, and the standard deviation of their Dice."""
+    printed = [dice for patients in PATIENTS.values() for dice in patients.values()]
+    return len(printed), float(np.std(printed, ddof=1))
+
+
+def placed(mean: float, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval that one of LOSS_AVERAGES could have had: Student's, if the Dice of its 20 patients spreads as in
+    the study's one table of them.
+    """
+    n, spread = _spread()
+    half = float(t.ppf((1 + confidence) / 2, n - 1)) * spread / n**0.5
+    return mean - half, mean + half
+
+
+def widest_spread(gap: float, confidence: float = 0.95) -> float:
+    """The largest standard deviation of paired differences over its patients at which a gap of two of LOSS_AVERAGES is
+    significant by the paired t test.
+    """
+    n, _ = _spread()
+    return gap * n**0.5 / float(t.ppf((1 + confidence) / 2, n - 1))
 
 
 def why_apart(scores: Iterable[PatientScore], synthetic: bool) -> str | None:

@@ -5,21 +5,23 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
-from chaos_seg.evaluation.statistics import RESAMPLES
+from chaos_seg.evaluation.statistics import EQUAL_DICE, RESAMPLES
 from chaos_seg.reporting import figures
 from chaos_seg.reporting.calibration import calibration_figure, calibration_table
+from chaos_seg.reporting.claims import guesses_table, pairs_table, placed_table, seeds_tables
 from chaos_seg.reporting.comparison import (
     challenge_table,
     means_table,
     metrics_table,
-    pairs_table,
     published_table,
     study_tables,
 )
 from chaos_seg.reporting.deviations import deviations_table
 from chaos_seg.reporting.page import data_uri, drawn, render
-from chaos_seg.reporting.runs import Run, by_arm, scored_sides
+from chaos_seg.reporting.runs import Run, by_arm, paired, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 from chaos_seg.reporting.thresholds import threshold_table
 from chaos_seg.run_folder import RunFolder
@@ -27,20 +29,27 @@ from chaos_seg.run_folder import RunFolder
 EXAMPLES = ("best", "median", "worst")
 
 
-def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[str, list[Table]]:
+def report(
+    name: str, runs: Sequence[Run], unfinished: Sequence[str], equal_within: float = EQUAL_DICE
+) -> tuple[str, list[Table]]:
     """The page of a study, and its tables.
 
     Args:
         name: of the study.
         runs: the finished ones.
         unfinished: the names of the others.
+        equal_within: the difference in Dice up to which losses are equal for practice.
     """
     arms = by_arm(runs)
     synthetic = any(run.summary["synthetic"] for run in runs)
     sides = scored_sides(runs)
     last = sides[-1]
-    pairs, sentences = pairs_table(runs, last, "volume_dice")
-    tables = _tables(runs, arms, pairs, synthetic)
+    pairs, sentences = pairs_table(runs, last, "volume_dice", equal_within)
+    try:
+        shared = paired(runs, last, "volume_dice")
+    except UserError:  # which the sentences say
+        shared = None
+    tables = _tables(runs, arms, pairs, shared, synthetic)
     only_losses = {arm.split(", ")[0] for arm in arms} == arms.keys()
     page = render(
         "report.html",
@@ -55,7 +64,7 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
         patients={side: len({p for run in runs for p in run.patients(side)}) for side in sides},
         tables=tables,
         sentences=sentences,
-        pictures={key: drawn(figure) for key, figure in _figures(runs, arms, last).items()},
+        pictures={key: drawn(figure) for key, figure in _figures(runs, arms, last, shared).items()},
         examples={arm: {kind: example(members, kind) for kind in EXAMPLES} for arm, members in arms.items()},
         same=common_facts(runs),
         resamples=RESAMPLES,
@@ -65,19 +74,27 @@ def report(name: str, runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[s
     return page, [table for listed in tables.values() for table in listed]
 
 
-def _tables(runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, synthetic: bool) -> dict[str, list[Table]]:
+def _tables(
+    runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, shared: Paired | None, synthetic: bool
+) -> dict[str, list[Table]]:
     """By the place on the page that they have."""
     published, calibration = published_table(runs), calibration_table(runs)
+    guesses = guesses_table(runs, scored_sides(runs)[-1])
     scores = {arm: [row for run in members for row in run.scores] for arm, members in arms.items()}
     challenge = {arm: [row for run in members for row in run.challenge] for arm, members in arms.items()}
     slices = {row.patient: row.slices for run in runs for row in run.scores}
     return {
         "means": [means_table(runs, metric) for metric in ("volume_dice", "slice_dice")],
         "published": [published] if published else [],
-        "pairs": [pairs] if pairs else [],
+        "pairs": [
+            *([pairs] if pairs else []),
+            *(seeds_tables(shared, scored_sides(runs)[-1], "volume_dice") if shared else []),
+            *([placed_table()] if not synthetic else []),
+        ],
         "patients": study_tables(scores, ("volume_dice", "slice_dice"), synthetic),
         "metrics": [metrics_table(runs)],
         "challenge": [challenge_table(challenge)],
+        "guesses": [guesses] if guesses else [],
         "thresholds": [threshold_table(runs)],
         "calibration": [calibration] if calibration else [],
         "deviations": [deviations_table([run.config for run in runs], slices, synthetic)],
@@ -85,10 +102,11 @@ def _tables(runs: Sequence[Run], arms: figures.Arms, pairs: Table | None, synthe
     }
 
 
-def _figures(runs: Sequence[Run], arms: figures.Arms, last: str) -> dict[str, Figure]:
+def _figures(runs: Sequence[Run], arms: figures.Arms, last: str, shared: Paired | None) -> dict[str, Figure]:
     """By the place on the page that they have; those of one side alone are of `last`."""
     means = {"dice": "Dice, ", "precision": "precision, ", "recall": "recall, "}
-    return {
+    ranks = {"ranks": figures.rank_figure(shared.by_loss, last)} if shared and len(arms) > 1 else {}
+    return ranks | {
         "volume_dice": figures.dice_figure(arms, "volume_dice", "Volume Dice"),
         "slice_dice": figures.dice_figure(arms, "slice_dice", "Slice-mean Dice"),
         "loss": figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"),

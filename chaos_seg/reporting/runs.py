@@ -83,6 +83,12 @@ class Run:
         fitted: float | None = self.summary.get("temperature")
         return fitted
 
+    @cached_property
+    def guesses(self) -> list[dict[str, str]]:
+        """The rows of held_out.csv; none of a run that was scored before there was one."""
+        held_out = RunFolder(self.folder).held_out
+        return read_csv(held_out) if held_out.is_file() else []
+
     def patients(self, side: str) -> list[str]:
         """The patients of one side."""
         return [row.patient for row in self.scores if row.side == side]

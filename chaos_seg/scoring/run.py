@@ -75,7 +75,7 @@ def score_sides(
     predictor: Predictor, sides: Mapping[str, Sequence[Scan]], output: RunFolder, threshold: float
 ) -> tuple[list[PatientScore], list[ChallengeScore], list[ScoredScan], float | None]:
     """Score the patients of each side. Writes predictions/, per_slice.csv, per_patient.csv, challenge.csv,
-    calibration.csv and reliability.csv into `output`.
+    calibration.csv, reliability.csv, held_out.csv and outlines.csv into `output`.
 
     Returns:
         Both scores of every patient, the scans of the side to take pictures of: test, or validation without any, and
@@ -91,6 +91,8 @@ def score_sides(
     levels: list[dict[str, Any]] = []
     logits: list[dict[str, Any]] = []
     of_validation = np.zeros((2, BINS), np.int64)
+    guesses: list[dict[str, Any]] = []
+    outlines: list[dict[str, Any]] = []
     shown: list[ScoredScan] = []
     total = sum(volume.slices for volume, _ in patients)
     with logging_redirect_tqdm(), tqdm(total=total, desc="Scoring slices", disable=None) as bar:
@@ -105,6 +107,9 @@ def score_sides(
             levels += scan.level_rows()
             logits += scan.logit_rows()
             of_validation += scan.logits if side == "val" else 0
+            if side != "train":
+                guesses.append(scan.guess_row(threshold))
+                outlines += scan.outline_rows()
             shown += [scan] if side == ("test" if "test" in sides else "val") else []
     shutil.rmtree(output.predictions, ignore_errors=True)
     partial.rename(output.predictions)
@@ -114,6 +119,8 @@ def score_sides(
     output.reliability.unlink(missing_ok=True)
     if logits:
         write_csv(output.reliability, logits)
+    write_csv(output.held_out, guesses)
+    write_csv(output.outlines, outlines)
     write_csv(output.challenge, [{**asdict(row), "synthetic": synthetic} for row in challenge])
     return scores, challenge, shown, fitted_temperature(of_validation)
 

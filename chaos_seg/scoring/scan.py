@@ -10,9 +10,12 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, count_levels
 from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.evaluation.metrics import Case
+from chaos_seg.evaluation.outlines import outline_suspicion
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
 from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.evaluation.temperature import BINS, LOGITS, count_logits
+from chaos_seg.inference.alarms import alarms
+from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
 
@@ -28,6 +31,8 @@ class ScoredScan:
     far: np.ndarray  # far_errors() of each slice, int64 (slices, 2)
     levels: np.ndarray  # count_levels(), int64 (2, 256)
     logits: np.ndarray  # count_logits() of the slices with liver, int64 (2, BINS)
+    confidence: Confidence
+    suspicion: list[float]  # outline_suspicion() of each slice
     case: Case
 
     @property
@@ -53,6 +58,23 @@ class ScoredScan:
             for rank in range(self.volume.slices)
         ]
 
+    def guess_row(self, threshold: float) -> dict[str, Any]:
+        """A row of held_out.csv: the Dice guessed without the true mask, and what it is."""
+        found = alarms(self.case.predicted, self.volume, self.confidence)
+        dice = self.score.values["volume_dice"]
+        return {
+            "patient": self.volume.name,
+            "side": self.side,
+            "threshold": threshold,
+            "guess": found.dice,
+            "dice": dice,
+        }
+
+    def outline_rows(self) -> list[dict[str, Any]]:
+        """Rows of outlines.csv: how suspicious the true masks are."""
+        of_scan = {"patient": self.volume.name, "side": self.side, "content": self.volume.content}
+        return [{**of_scan, "rank": rank, "suspicion": value} for rank, value in enumerate(self.suspicion)]
+
     def level_rows(self) -> list[dict[str, Any]]:
         """Rows of calibration.csv."""
         other, liver = self.levels.tolist()
@@ -77,7 +99,7 @@ class ScoredScan:
 
 def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, bar: Any = None) -> ScoredScan:
     """Predict a labelled scan and count what its mask has right: liver is where 255 * probability > `threshold`."""
-    mask, true_mask, counts, far = PackedMask(), PackedMask(), [], []
+    mask, true_mask, counts, far, confidence, suspicion = PackedMask(), PackedMask(), [], [], [], []
     levels, logits = np.zeros((2, LEVELS), np.int64), np.zeros((2, BINS), np.int64)
     for rank, probability in enumerate(predictor.probabilities(volume)):
         predicted, true = probability * 255 > threshold, volume.mask(rank) > 0
@@ -86,10 +108,14 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
         levels += count_levels(probability, true)
         if true.any():
             logits += count_logits(probability, true)
+        confidence.append(Confidence.row(probability, predicted))
+        beside = [volume.mask(other) for other in (rank - 1, rank + 1) if 0 <= other < volume.slices]
+        pixel_cm2 = float(np.prod(volume.mean_spacing_mm[1:])) / 100
+        suspicion.append(outline_suspicion(true, beside, probability, predicted, pixel_cm2))
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:
             bar.update()
     z_mm, y_mm, x_mm = volume.mean_spacing_mm
     case = Case(np.array(counts), mask, true_mask, (z_mm or 1.0, y_mm, x_mm))  # one slice has no z
-    return ScoredScan(volume, side, np.array(far), levels, logits, case)
+    return ScoredScan(volume, side, np.array(far), levels, logits, Confidence.of(confidence), suspicion, case)

@@ -35,3 +35,18 @@ def test_an_older_or_a_damaged_note_is_measured_again(volume: StoredScan, change
     first = measured(volume)
     write_json(volume.folder / "audit.json", {**asdict(first), **changed})
     assert measured(volume) == first == measured(volume)
+
+
+@pytest.mark.parametrize(("std", "blurred"), [(8.0, False), (25.0, False), (25.0, True)])
+def test_noise_is_that_from_pixel_to_pixel_whatever_lies_in_the_liver(
+    volume: StoredScan, std: float, blurred: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    vessels = np.where(np.indices(volume.shape[1:])[1] % 40 < 3, 60, 0)  # edges, and steps between slices
+    noise = rng.normal(0, std, volume.shape)
+    if blurred:  # neighbours share noise
+        noise = (noise + np.roll(noise, 1, axis=2)) / 2**0.5
+    planes = np.rint(100 + vessels + 20 * np.arange(7)[:, None, None] + noise).astype(np.int16)
+    mask = np.ones(volume.shape[1:], np.uint8)
+    found = measured(replace(volume, read=planes.__getitem__, read_mask=lambda rank: mask))
+    assert found.noise_hu == pytest.approx(std, rel=0.15)

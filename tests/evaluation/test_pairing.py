@@ -22,6 +22,7 @@ def test_a_patient_tested_under_three_seeds_counts_once() -> None:
     paired = per_patient(scores("dice", values) + scores("bce", {p: [v - 0.1 for v in of] for p, of in values.items()}))
     assert paired.patients == ("2", "9", "10") and paired.left_out == {}
     assert paired.by_loss["dice"].tolist() == pytest.approx([1, 0.5, 0.8])
+    assert paired.by_seed["dice"].tolist() == [[1, 0.5, 0.9], [1, 0.6, 0.9], [1, 0.4, 0.6]]
     (pair,) = compare_pairs(paired)
     assert pair.difference.n == 3 and pair.p == 0.25  # nine runs would give 2 / 2^9
     assert mean_interval(paired.by_loss["dice"]).n == 3
@@ -30,6 +31,7 @@ def test_a_patient_tested_under_three_seeds_counts_once() -> None:
 def test_a_patient_weighs_the_same_however_often_it_was_tested() -> None:
     paired = per_patient(scores("dice", {"1": [0.5], "2": [0.9, 0.9, 0.9]}))
     assert paired.by_loss["dice"].mean() == pytest.approx(0.7)  # over runs: 0.8
+    assert np.isnan(paired.by_seed["dice"]).tolist() == [[False, False], [True, False], [True, False]]
 
 
 def test_the_order_of_the_scores_does_not_matter() -> None:

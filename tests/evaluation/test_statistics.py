@@ -4,10 +4,12 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.stats import PermutationMethod, norm, rankdata, wilcoxon
+from scipy.stats import t as student
 
 from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.statistics import (
     compare_pairs,
+    detectable,
     holm,
     mean_interval,
     median_interval,
@@ -27,9 +29,10 @@ TIED = np.array([20, 22, 19, 20, 22, 18, 24, 20, 19, 24, 26, 13]) - [38, 37, 33,
 MAIZE = [6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]
 
 
-def paired(**by_loss: list[float]) -> Paired:
+def paired(**by_loss: list[float] | np.ndarray) -> Paired:
     n = len(next(iter(by_loss.values())))
-    return Paired(tuple(map(str, range(n))), {loss: np.array(values) for loss, values in by_loss.items()}, {})
+    arrays = {loss: np.array(values) for loss, values in by_loss.items()}
+    return Paired(tuple(map(str, range(n))), arrays, {loss: values[None] for loss, values in arrays.items()}, {})
 
 
 def p_of_every_sign(differences: np.ndarray) -> float:
@@ -224,7 +227,10 @@ def test_enough_patients_without_a_difference() -> None:
     d = [0.01, -0.02, 0.03, -0.04, 0.05, -0.06, 0.0]
     text = sentence(compare_pairs(paired(bce=[0.5 + v for v in d], dice=[0.5] * 7))[0])
     assert "higher under dice for 3 of 7 patients, the same for 1" in text
-    assert text.endswith("p 0.844: no difference shown at 5 %, which does not make the losses equal.")
+    assert text.endswith(
+        "p 0.844: these patients can not tell, neither a difference at 5 % nor equality within ±0.005; 7 that spread "
+        "like them show a difference of 0.052 in 80 % of studies."
+    )
     same = sentence(compare_pairs(paired(bce=[0.5] * 7, dice=[0.5] * 7))[0])
     assert same.startswith("Dice is the same under bce and dice in the median (95.3 % interval 0.000 to 0.000;")
 
@@ -232,7 +238,13 @@ def test_enough_patients_without_a_difference() -> None:
 def test_the_better_loss_is_named_when_most_patients_do_not_differ() -> None:
     """Zeros hold the median at 0 but are no part of the test."""
     pair = compare_pairs(paired(bce=[0.5] * 107, dice=[0.5] * 100 + [0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66]))[0]
-    assert pair.difference.value == 0 and pair.p == 1 / 64 and sentence(pair).endswith("dice is better at 5 %.")
+    assert (
+        pair.difference.value == 0
+        and pair.p == 1 / 64
+        and sentence(pair).endswith(
+            "dice is better at 5 %, but equal for practice: the whole interval lies within ±0.005."
+        )
+    )
 
 
 def test_the_verdict_goes_by_holm_not_by_the_pair_alone() -> None:
@@ -241,5 +253,42 @@ def test_the_verdict_goes_by_holm_not_by_the_pair_alone() -> None:
     assert few.p == few.smallest_p == 1 / 32 and sentence(few).endswith("6 patients are too few to tell.")
     enough = compare_pairs(paired(bce=zeros, dice=seven, focal=zeros))[0]
     assert enough.p == 1 / 32 and sentence(enough).endswith(
-        "p 0.0312, 0.0938 after Holm over 3 pairs: no difference shown at 5 %, which does not make the losses equal."
+        "p 0.0312, 0.0938 after Holm over 3 pairs: these patients can not tell, neither a difference at 5 % nor "
+        "equality within ±0.005; 7 that spread like them show a difference of 0.050 in 80 % of studies."
     )
+
+
+def test_equal_is_what_lies_within_the_margin_at_its_level() -> None:
+    d = np.array([0.001, -0.001, 0.002, -0.002, 0.003, -0.003, 0.004])
+    (pair,) = compare_pairs(paired(bce=0.9 + d, dice=[0.9] * 7))
+    assert pair.verdict() == "equal" and pair.verdict(margin=0.002) == "can not tell"
+    assert sentence(pair).endswith("p 0.656: equal for practice, the whole interval lies within ±0.005.")
+    (few,) = compare_pairs(paired(bce=[0.9] * 5, dice=[0.9] * 5))
+    assert few.difference.low == few.difference.high == 0 and few.verdict() == "can not tell"  # 93.75 % at most
+    (both,) = compare_pairs(paired(bce=[0.901 + 0.0001 * k for k in range(8)], dice=[0.9] * 8))
+    assert both.verdict() == "bce better, equal" and both.verdict(higher_is_better=False) == "dice better, equal"
+
+
+def test_losses_that_differ_by_the_margin_are_seldom_called_equal_and_close_ones_often() -> None:
+    rng = np.random.default_rng(9)
+
+    def equal(true: float) -> float:
+        found = [compare_pairs(paired(a=rng.normal(true, 0.005, 16), b=[0.0] * 16))[0] for _ in range(250)]
+        return float(np.mean(["equal" in pair.verdict() for pair in found]))
+
+    assert equal(0.005) <= 0.025 + 3 * (0.025 * 0.975 / 250) ** 0.5 and equal(0) > 0.8
+
+
+def test_a_detectable_difference_is_found_in_four_of_five_studies() -> None:
+    rng = np.random.default_rng(8)
+    for n, pairs in ((8, 1), (20, 3)):
+        unit = np.arange(n) - (n - 1) / 2
+        unit /= unit.std(ddof=1)
+        size = detectable(0.01 * unit, pairs)
+        found = [signed_rank_p(rng.normal(size, 0.01, n)) <= 0.05 / pairs for _ in range(400)]
+        assert np.mean(found) == pytest.approx(0.8, abs=0.06)
+    # Of many patients it is that of the t test, whose efficiency is pi / 3 times as high.
+    of_t = (student.ppf(0.975, 99) + student.ppf(0.8, 99)) / 10
+    many = np.arange(100.0)
+    assert detectable(many) == pytest.approx(many.std(ddof=1) * of_t * (np.pi / 3) ** 0.5, rel=0.03)
+    assert math.isnan(detectable(np.array([0.1, 0.2, 0.3]))) and math.isnan(detectable(np.array([0.1])))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.inference.alarms import SliceAlarm, alarms
+from chaos_seg.inference.confidence import Confidence
 
 SPACING_MM = (6.0, 2.5, 2.5)
 SIZE, SLICES, MIDDLE = 96, 30, 15
@@ -32,18 +33,23 @@ def looked_at(hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...], mi
     return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, volume_ml=lambda pixels: millilitres, modality="CT")
 
 
+def sure(mask: Any) -> Confidence:
+    """Of a network without any doubt."""
+    return Confidence.of([Confidence.row(plane.astype(np.float32), plane) for plane in mask])
+
+
 def slice_alarms(
     mask: np.ndarray,
     hu: Callable[[int], np.ndarray],
     spacing_mm: tuple[float, ...],
-    disagreement: np.ndarray | None = None,
+    confidence: Confidence | None = None,
 ) -> list[SliceAlarm]:
-    return alarms(mask, looked_at(hu, spacing_mm, 1500), disagreement).slices
+    return alarms(mask, looked_at(hu, spacing_mm, 1500), confidence or sure(mask)).slices
 
 
 def scan_alarms(mask: np.ndarray, hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...]) -> list[str]:
     millilitres = float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)
-    return alarms(mask, looked_at(hu, spacing_mm, millilitres)).findings
+    return alarms(mask, looked_at(hu, spacing_mm, millilitres), sure(mask)).findings
 
 
 def first(mask: np.ndarray, hu: Callable[[int], np.ndarray]) -> tuple[int, str, float]:

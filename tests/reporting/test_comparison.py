@@ -14,7 +14,6 @@ from chaos_seg.reporting.comparison import (
     challenge_table,
     means_table,
     metrics_table,
-    pairs_table,
     published_table,
     run_tables,
     study_tables,
@@ -174,26 +173,6 @@ def test_undefined_scores_are_dashes_and_left_out_of_means() -> None:
     (table,) = study_tables({"bce": scores}, ["volume_dice"], synthetic=True)
     assert table.cells() == [["Volume Dice", "0.800", "–", "0.800"], ["Both-empty slices", "1", "1", "–"]]
     assert "–" in run_tables("bce", scores, [], synthetic=True)
-
-
-def test_pairs_say_when_patients_are_too_few_and_who_is_left_out() -> None:
-    def pairs(bce: dict[str, float], iou: dict[str, float]) -> tuple[Table | None, list[str]]:
-        return pairs_table([run("bce", scored("test", bce)), run("iou", scored("test", iou))], "test", "volume_dice")
-
-    many = {str(k): 0.9 + k / 1000 for k in range(8)}
-    better = {patient: dice + 0.01 for patient, dice in many.items()}
-    table, told = pairs(many, better)
-    assert table is not None and table.rows[0][:3] == ["bce - iou", 8, pytest.approx(-0.01)]
-    assert table.rows[0][-4:] == ["0 of 8", 2 / 2**8, 2 / 2**8, 2 / 2**8]
-    assert len(told) == 1 and told[0].endswith("iou is better at 5 %.")
-    _, told = pairs(many, {**better, "3": math.nan})
-    assert told[-1] == "Patient 3 is left out: no score is defined under iou."
-    few = dict(list(many.items())[:2])
-    table, told = pairs(few, few)
-    assert table is not None and told[0].startswith("2 patients can not show a difference")
-    table, told = pairs(few, many)
-    assert table is None and "no comparison until all runs" in told[0] and "finish those runs" in told[1]
-    assert pairs_table([run("bce", scored("test", few))], "test", "volume_dice")[0] is None
 
 
 def test_challenge_table_has_columns_for_what_was_measured() -> None:

@@ -8,7 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from chaos_seg.data.audit.facts import facts
+from chaos_seg.data.audit.facts import drift, facts
 from chaos_seg.data.audit.findings import LEVELS, Finding, named_slices
 from chaos_seg.data.audit.geometry import geometry
 from chaos_seg.data.audit.leaks import leaks
@@ -32,6 +32,7 @@ __all__ = [
     "Finding",
     "audit",
     "counted",
+    "drift",
     "facts",
     "named_slices",
     "refuse_errors",

@@ -1,5 +1,6 @@
 """What a reader wants to know of a patient: sizes, spacing, HU and volume."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
         "rows": meta.shape[1],
         "columns": meta.shape[2],
         "pixel_spacing_mm": list(meta.spacing_mm[1:]),
+        "field_of_view_mm": meta.spacing_mm[1] * meta.shape[1],
         "z_step_mm": meta.spacing_mm[0],
         "z_largest_step_mm": float(steps.max()) if len(steps) else None,
         "z_along_file_names": "descends" if meta.z_mm[-1] < meta.z_mm[0] else "ascends",
@@ -34,9 +36,38 @@ def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
         "liver_ml": liver_ml(volume),
         "liver_hu_mean": mean,
         "liver_hu_std": std,
+        "noise_hu": measures.noise_hu,
         "synthetic": meta.synthetic,
         "content": meta.key,
     }
+
+
+_APPEARANCE = {  # of facts(), and what it is called
+    "z_step_mm": "z step, mm",
+    "field_of_view_mm": "field of view, mm",
+    "liver_hu_mean": "HU under the mask, mean",
+    "noise_hu": "noise under the mask, HU",
+    "liver_ml": "liver, ml",
+}
+
+
+def drift(rows: Iterable[Mapping[str, Any]], sides: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How appearance differs between the sides of a split: of each of its values the least and the greatest of every
+    side, and whether one side lies wholly beyond the training patients.
+    """
+    table: list[dict[str, Any]] = []
+    listed = [(sides[row["patient"]], row) for row in rows if row["patient"] in sides]
+    for key, name in _APPEARANCE.items():
+        values: dict[str, list[float]] = {}
+        for side, row in listed:
+            if row[key] is not None:
+                values.setdefault(side, []).append(float(row[key]))
+        ranges = {side: (min(of_side), max(of_side)) for side, of_side in values.items()}
+        low, high = ranges.get("train", (float("-inf"), float("inf")))
+        apart = [side for side, (least, greatest) in ranges.items() if least > high or greatest < low]
+        if len(ranges) > 1:
+            table.append({"what": name, "ranges": ranges, "apart": apart})
+    return table
 
 
 def liver_ml(volume: StoredScan, step_mm: float | None = None) -> float | None:

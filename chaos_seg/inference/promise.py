@@ -1,0 +1,42 @@
+"""The Dice that a new scan may have, by those that the models' own runs held out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chaos_seg.evaluation.conformal import promised
+from chaos_seg.files import read_csv
+from chaos_seg.run_folder import RunFolder
+
+
+def held_out(checkpoints: Sequence[str | Path], threshold: float) -> list[list[float]]:
+    """Guessed and true Dice of each patient that the run of one of the checkpoints held out, means over runs; none
+    where a run has another threshold, or no scores.
+    """
+    pairs: dict[str, list[list[float]]] = {}
+    for run in dict.fromkeys(map(RunFolder.of_checkpoint, checkpoints)):
+        for row in read_csv(run.held_out) if run.held_out.is_file() else []:
+            pair = [float(row["guess"]), float(row["dice"])]
+            if float(row["threshold"]) == threshold and np.isfinite(pair).all():
+                pairs.setdefault(row["patient"], []).append(pair)
+    return [np.mean(of_patient, axis=0).tolist() for of_patient in pairs.values()]
+
+
+def told(guess: float, pairs: Sequence[Sequence[float]], alike: bool) -> Mapping[str, Any]:
+    """What summary.json says of a scan's Dice; `alike`: nothing says that the scan is unlike the training data."""
+    if not np.isfinite(guess):
+        return {}
+    promise = promised(guess, pairs)
+    words = f"Dice about {guess:.2f}, guessed without a true mask"
+    if promise is None:
+        return {"guess": guess, "words": f"{words}; no interval: fewer than four scans were held out alike"}
+    words += f"; {promise.low:.2f} to {promise.high:.2f} for {100 * promise.level:.0f} % of scans like the "
+    words += f"{len(pairs)} held out"
+    words += (
+        ", if it is of their scanners and phases"
+        if alike
+        else ", but it is unlike them: the interval does not hold here"
+    )
+    return {**vars(promise), "alike": alike, "words": words}

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chaos_seg.files import write_csv
+from chaos_seg.inference.promise import held_out, told
+from chaos_seg.run_folder import RunFolder
+
+
+def run(path: Path, dice: dict[str, float], threshold: float = 100) -> Path:
+    """A run that held out these patients; returns its checkpoint."""
+    rows = [{"patient": p, "side": "test", "threshold": threshold, "guess": 0.9, "dice": d} for p, d in dice.items()]
+    write_csv(RunFolder(path).held_out, rows)
+    return path / "checkpoints" / "best.ckpt"
+
+
+def test_the_patients_of_all_folds_are_taken_once_where_masks_were_made_alike(tmp_path: Path) -> None:
+    folds = [run(tmp_path / "0", {"a": 0.8, "b": 0.9}), run(tmp_path / "1", {"b": 0.7, "c": float("nan")})]
+    assert np.array(held_out([*folds, folds[0]], 100)).tolist() == [[0.9, 0.8], [0.9, pytest.approx(0.8)]]
+    assert held_out(folds, 127) == [] and held_out([tmp_path / "alone.ckpt"], 100) == []
+
+
+def test_the_words_say_of_which_scans_the_promise_is() -> None:
+    pairs = [[0.9, 0.88], [0.9, 0.93], [0.9, 0.87], [0.9, 0.94]]
+    found = told(0.92, pairs, alike=True)
+    assert (found["low"], found["high"], found["level"], found["scans"]) == (pytest.approx(0.88), 0.96, 0.8, 4)
+    assert found["words"] == (
+        "Dice about 0.92, guessed without a true mask; 0.88 to 0.96 for 80 % of scans like the 4 held out, if it is "
+        "of their scanners and phases"
+    )
+    assert told(0.92, pairs, alike=False)["words"].endswith("but it is unlike them: the interval does not hold here")
+    few = told(0.92, pairs[:3], alike=True)
+    assert few["words"].endswith("no interval: fewer than four scans were held out alike") and "low" not in few
+    assert told(float("nan"), pairs, alike=True) == {}
