@@ -77,6 +77,7 @@ class TrainConfig:
     overlay_every_epochs: int
     init: str | None
     freeze_encoder: bool
+    ema_decay: float
     ckpt_path: str | None
     data: DataConfig
     # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
@@ -95,6 +96,7 @@ class TrainConfig:
         for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
+        _expect(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number from 0 to below 1")
         _expect_threshold(self.threshold)
 
 
@@ -147,7 +149,7 @@ class SubmitConfig:
     output: str
     checkpoint: str
     threshold: float | None
-    largest_component: bool
+    largest_component: bool | None  # None: as validation patients gain
     root: str | None
     store: str | None
     device: str
@@ -173,7 +175,7 @@ class ShareConfig:
 
 @dataclass
 class PostprocessConfig:
-    largest_component: bool
+    largest_component: bool | None  # None: as validation patients gain
     fill_holes: bool
 
 

@@ -20,7 +20,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import keep_temperature, load_segmenter
+from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
 from chaos_seg.training.trainer import first_device
 
 
@@ -50,7 +50,7 @@ def main(cfg: DictConfig) -> None:
     threshold = segmenter.threshold if config.threshold is None else config.threshold
     summary = score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
     if own and config.output is None:
-        keep_temperature(checkpoint, summary["temperature"])
+        keep_chosen(checkpoint, summary)
 
 
 if __name__ == "__main__":

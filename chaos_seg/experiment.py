@@ -23,7 +23,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import complete_settings, flat, free_to_resume, network_input, weights_update
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import keep_temperature, load_segmenter
+from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.initial import begun, told
 from chaos_seg.training.segmenter import Segmenter
@@ -77,7 +77,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         settings = {**flat(asdict(config)), "init": init and init["sha256"]}
         run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
     checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
-    options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger)
+    options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger, config.ema_decay)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
@@ -99,7 +99,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
     if summary["temperature"] is None:
         log.info("No temperature was fitted: no validation patient has liver. predict can't calibrate this model.")
-    keep_temperature(run.checkpoint("best"), summary["temperature"])
+    keep_chosen(run.checkpoint("best"), summary)
     log_scores(trainer, asdict(config), summary["averages"])
     return summary
 

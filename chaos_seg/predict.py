@@ -19,7 +19,13 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.inference.choices import chosen_device, common_modality, common_threshold, expect_temperatures
+from chaos_seg.inference.choices import (
+    chosen_device,
+    chosen_largest,
+    common_modality,
+    common_threshold,
+    expect_temperatures,
+)
 from chaos_seg.inference.formats import changed_options
 from chaos_seg.inference.one_file import OneFile, expect_one, take_file
 from chaos_seg.inference.outputs import UNPACKED, Recipe, held, predict
@@ -46,6 +52,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
     threshold = common_threshold(models) if config.threshold is None else config.threshold
+    config.postprocess.largest_component = chosen_largest(models, config.postprocess.largest_component)
     as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
     recipe = Recipe(
         models=[model_hash(Path(path)) for path in config.checkpoints()],
@@ -63,9 +70,7 @@ def main(cfg: DictConfig) -> None:
     with held(file.place if file else output, keep=file is None) as place:
         search = find_scans(source, place / UNPACKED, modality=common_modality(models))
         say_left_out(search)
-        chosen = choose(search.scans, config.names())
-        expect_one(file, chosen)
-        outcomes = predict(chosen, predictor, recipe, place)
+        outcomes = predict(expect_one(file, choose(search.scans, config.names())), predictor, recipe, place)
         write_summaries(search, outcomes, place)
         take_file(file, outcomes)
     closing_words(search, outcomes, output)

@@ -19,7 +19,7 @@ from chaos_seg.config import SubmitConfig, checked
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
-from chaos_seg.inference.choices import chosen_device
+from chaos_seg.inference.choices import chosen_device, chosen_largest
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import completeness, pack, predict_test_set
 from chaos_seg.reopened import settings_of
@@ -49,7 +49,8 @@ def main(cfg: DictConfig) -> None:
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     volumes = open_volumes(Path(trained.data.store), folders)
-    predict_test_set(volumes, predictor, threshold, config.largest_component, partial)
+    largest = chosen_largest([segmenter], config.largest_component)
+    predict_test_set(volumes, predictor, threshold, largest, partial)
     if output.exists():
         output.rmdir()
     partial.rename(output)

@@ -7,9 +7,7 @@ def test_a_setting_is_incidental_by_its_whole_name() -> None:
 
 
 def test_a_run_made_before_a_model_could_be_begun_with_began_with_none() -> None:
-    assert renamed({"network": {"name": "unet"}}) == {
-        "init": None,
-        "freeze_encoder": False,
-        "network": {"name": "unet"},
-    }
-    assert renamed({"init": "a.ckpt", "freeze_encoder": True}) == {"init": "a.ckpt", "freeze_encoder": True}
+    later = {"init": None, "freeze_encoder": False, "ema_decay": 0.0}
+    assert renamed({"network": {"name": "unet"}}) == {**later, "network": {"name": "unet"}}
+    changed = {"init": "a.ckpt", "freeze_encoder": True, "ema_decay": 0.9}
+    assert renamed(changed) == changed

@@ -162,6 +162,18 @@ def challenge_scores(
     return scores
 
 
+def largest_gains(scores: Sequence[ChallengeScore]) -> bool:
+    """Whether the mean volume Dice of the validation patients is higher with the largest component alone, as nnU-Net
+    chooses (Isensee et al. 2021, doi.org/10.1038/s41592-020-01008-z).
+    """
+    of_validation = [row for row in scores if row.side == "val"]
+    whole, largest = (
+        [row.dice for row in of_validation if row.masks == masks and not math.isnan(row.dice)]
+        for masks in ("as predicted", "largest component")
+    )
+    return bool(whole) and sum(largest) > sum(whole)
+
+
 def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, dict[str, float]]]:
     """Means over the patients of each side, by masks and metric; what has no value is left out, but scores 0 there."""
     return {

@@ -1,5 +1,6 @@
 """What a command leaves open or asks of its models: the device, the threshold, temperatures."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import torch
 
 from chaos_seg.errors import UserError
 from chaos_seg.training.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
 
 
 def chosen_device(name: str) -> torch.device:
@@ -55,3 +58,12 @@ def expect_temperatures(
                 "patients with liver when a run ends; score its run again with python -m chaos_seg.evaluate run=RUN, "
                 "or take format.probability.calibrated=false."
             )
+
+
+def chosen_largest(segmenters: Sequence[Segmenter], asked: bool | None) -> bool:
+    """Whether to keep the largest component alone: as asked, or when the validation patients of all models gained."""
+    if asked is not None:
+        return asked
+    if gained := all(segmenter.largest_component for segmenter in segmenters):
+        log.info("The largest part of each mask alone is kept, as validation patients gained by it.")
+    return gained

@@ -44,14 +44,15 @@ class OneFile:
         return self.path.with_name(f".{self.path.name}.partial")
 
 
-def expect_one(file: OneFile | None, scans: Sequence[FoundScan]) -> None:
-    """Raises UserError for more than one scan where there is one file."""
+def expect_one(file: OneFile | None, scans: Sequence[FoundScan]) -> Sequence[FoundScan]:
+    """The scans; raises UserError for more than one where there is one file."""
     if file is not None and len(scans) > 1:
         raise UserError(
             f"output={file.path}: expected one scan for one file, found {len(scans)} "
             f"({', '.join(scan.name for scan in scans[:3])}{', ...' if len(scans) > 3 else ''}); choose one with "
             "series=NAME, or name a folder."
         )
+    return scans
 
 
 def take_file(file: OneFile | None, outcomes: Sequence[Outcome]) -> None:

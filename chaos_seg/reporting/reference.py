@@ -207,7 +207,13 @@ SETTINGS = (
     ),
     Setting("Batch normalisation", "batch_norm = True", "", here="after each convolution", only=UNET),
     Setting("Dropout", "dr = 0.2", "Less dropout regularises less.", ("network.dropout",), (0.2,), only=UNET),
-    Setting("Place of dropout", None, "There the U-Net's paper has it.", ("network.dropout_at",), only=UNET),
+    Setting(
+        "Place of dropout",
+        None,
+        "There the U-Net's paper has it; see docs/recipe.md.",
+        ("network.dropout_at",),
+        only=UNET,
+    ),
     Setting("Loss", "binary cross-entropy, Dice, IoU", "A loss of another kind.", ("loss.name",), ()),
     Setting("Smoothing of Dice and IoU loss", None, "It keeps them defined where there is no liver.", ("loss.smooth",)),
     Setting(

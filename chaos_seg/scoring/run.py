@@ -14,7 +14,14 @@ from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.store import data_hash
 from chaos_seg.evaluation import counts as score
-from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, as_rows, averages, challenge_averages
+from chaos_seg.evaluation.scores import (
+    ChallengeScore,
+    PatientScore,
+    as_rows,
+    averages,
+    challenge_averages,
+    largest_gains,
+)
 from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.evaluation.temperature import BINS, fitted_temperature
 from chaos_seg.files import write_csv, write_json
@@ -56,6 +63,7 @@ def score_run(
         "epoch": checkpoint[1],
         "threshold": threshold,
         "temperature": temperature,
+        "largest_component": largest_gains(challenge),
         "synthetic": synthetic,
         "data_fingerprint": data_hash(volumes),
         "patients": len(scores),

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,15 @@ def model_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def keep_temperature(path: Path, temperature: float | None) -> None:
-    """Write the temperature of a model into its checkpoint, beside weights that stay as they are; None takes it out."""
+CHOSEN = ("temperature", "largest_component")
+
+
+def keep_chosen(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write what was CHOSEN on validation patients into a model's checkpoint, beside weights that stay as they are."""
+    chosen = {key: summary[key] for key in CHOSEN}
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if checkpoint.get("temperature") != temperature:
-        AtomicCheckpointIO().save_checkpoint({**checkpoint, "temperature": temperature}, path)
+    if any(checkpoint.get(key) != value for key, value in chosen.items()):
+        AtomicCheckpointIO().save_checkpoint({**checkpoint, **chosen}, path)
 
 
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
@@ -124,4 +129,5 @@ def load_segmenter(path: Path) -> tuple[Segmenter, int]:
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
     segmenter.training_range, segmenter.temperature = checkpoint.get("training_range"), checkpoint.get("temperature")
+    segmenter.largest_component = bool(checkpoint.get("largest_component"))
     return segmenter.eval(), checkpoint["epoch"]

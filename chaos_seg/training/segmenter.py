@@ -68,7 +68,9 @@ class Segmenter(L.LightningModule):
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
         self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
-        self.temperature: float | None = None  # of its logits, fitted on validation patients when a run ends
+        # Chosen on validation patients when a run ends: of its logits, and whether its largest part alone is better.
+        self.temperature: float | None = None
+        self.largest_component = False
         self._speed: dict[str, float] = {}
         self._expect_logits(getattr(self.net, "divisor", 1))
 

@@ -63,7 +63,8 @@ def write_shared_checkpoint(folder: Path, checkpoint: dict[str, Any], sha256: st
     """Write what read_shared_checkpoint() reads; `sha256` is of the checkpoint that it was."""
     weights = {name: value.contiguous() for name, value in checkpoint["state_dict"].items()}
     write_bytes(folder / WEIGHTS, safetensors.torch.save(weights, {"format": "pt"}))
-    kept = {key: checkpoint.get(key) for key in ("format", "hyper_parameters", "epoch", "training_range")}
+    chosen = ("temperature", "largest_component")
+    kept = {key: checkpoint.get(key) for key in ("format", "hyper_parameters", "epoch", "training_range", *chosen)}
     write_json(folder / CONFIG, {**kept, "sha256": sha256})
 
 

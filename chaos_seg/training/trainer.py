@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from chaos_seg.errors import UserError
 from chaos_seg.registry import LOGGERS, build_all
@@ -54,9 +55,11 @@ def device_name(device: torch.device) -> str:
 
 
 def trainer_options(
-    run: RunFolder, epochs: int, overlay_every_epochs: int, loggers: Mapping[str, Any]
+    run: RunFolder, epochs: int, overlay_every_epochs: int, loggers: Mapping[str, Any], ema_decay: float = 0.0
 ) -> dict[str, Any]:
-    """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder."""
+    """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder; with `ema_decay` of
+    the moving average of the weights (Tarvainen and Valpola 2017, arXiv:1703.01780), in place of the weights.
+    """
     others = {name: options for name, options in loggers.items() if name != "csv"}
     every_epoch: dict[str, Any] = {
         "dirpath": str(run.checkpoints),
@@ -72,6 +75,7 @@ def trainer_options(
             RunCheckpoint(filename="last", **every_epoch),
             ValidationOverlays(overlay_every_epochs),
             ProgressBar(),
+            *([EMAWeightAveraging(decay=ema_decay)] if ema_decay else []),  # behind whatever looks at the average
         ],
         "plugins": [AtomicCheckpointIO()],
         "num_sanity_val_steps": 0,

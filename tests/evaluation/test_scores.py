@@ -8,11 +8,13 @@ import pytest
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.scores import (
+    ChallengeScore,
     PatientScore,
     averages,
     challenge_averages,
     challenge_scores,
     check_metrics,
+    largest_gains,
     patient_score,
 )
 from chaos_seg.registry import METRICS
@@ -114,3 +116,18 @@ def test_a_metric_that_fails_or_takes_a_columns_name_is_refused_before_training(
     theirs(lambda case: None)
     with pytest.raises(UserError, match="metric theirs: expected a number, found TypeError"):
         check_metrics()
+
+
+def test_the_largest_component_is_chosen_by_the_mean_dice_of_validation_patients_alone() -> None:
+    true = np.zeros((3, 20, 20), bool)
+    true[:, 2:12, 2:12] = True
+    with_island, two_parts = true.copy(), true.copy()
+    with_island[1, 15:19, 15:19] = True  # better without
+    two_parts[:, :, 6:8] = False  # half of the liver is lost without the smaller part
+
+    def scored(side: str, predicted: np.ndarray) -> list[ChallengeScore]:
+        return challenge_scores("a", side, predicted, true, (1.0, 1.0, 1.0), False)
+
+    assert largest_gains(scored("val", with_island)) and not largest_gains(scored("val", two_parts))
+    assert not largest_gains(scored("test", with_island)) and not largest_gains(scored("val", true))
+    assert not largest_gains(scored("val", two_parts) + scored("val", with_island))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from chaos_seg.errors import UserError
-from chaos_seg.inference.choices import chosen_device, common_threshold
+from chaos_seg.inference.choices import chosen_device, chosen_largest, common_threshold
 
 
 def test_a_device_that_is_not_there_is_one_sentence() -> None:
@@ -21,3 +21,9 @@ def test_models_of_several_thresholds_need_a_choice() -> None:
     assert common_threshold(models[:1]) == 100
     with pytest.raises(UserError, match=r"thresholds \[100.0, 127.5\]; choose one with threshold="):
         common_threshold(models)
+
+
+def test_the_largest_part_alone_is_kept_as_asked_or_where_the_validation_of_all_models_gained() -> None:
+    gained, not_gained = SimpleNamespace(largest_component=True), SimpleNamespace(largest_component=False)
+    assert chosen_largest([gained, gained], None) and not chosen_largest([gained, not_gained], None)  # type: ignore[list-item]
+    assert chosen_largest([not_gained], True) and not chosen_largest([gained], False)  # type: ignore[list-item]

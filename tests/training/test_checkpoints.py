@@ -14,7 +14,7 @@ from chaos_seg.networks.unet import UNet
 from chaos_seg.training.checkpoints import (
     AtomicCheckpointIO,
     RunCheckpoint,
-    keep_temperature,
+    keep_chosen,
     load_segmenter,
     read_checkpoint,
 )
@@ -153,8 +153,8 @@ def test_a_temperature_is_kept_beside_weights_that_stay(finished: Path, tmp_path
     best = Path(shutil.copytree(finished, tmp_path / "run")) / "checkpoints" / "best.ckpt"
     model, _ = load_segmenter(best)
     assert model.temperature == read_json(finished / "summary.json")["temperature"] is not None
-    keep_temperature(best, 2.5)
-    again, _ = load_segmenter(best)
-    assert again.temperature == 2.5
+    keep_chosen(best, {"temperature": 2.5, "largest_component": True, "epoch": 99})
+    again, epoch = load_segmenter(best)
+    assert again.temperature == 2.5 and again.largest_component and epoch < 99
     assert all((value == again.state_dict()[key]).all() for key, value in model.state_dict().items())
     assert load_segmenter(best.with_name("last.ckpt"))[0].temperature is None

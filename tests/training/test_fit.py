@@ -115,11 +115,11 @@ class StopAfter(L.Callback):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainConfig], Path]:
-    """The folder of a whole run, made once for each optimizer; not to be changed."""
+    """The folder of a whole run, made once for each optimizer and average; not to be changed."""
     folder = tmp_path_factory.mktemp("uninterrupted")
 
     def uninterrupted(config: TrainConfig) -> Path:
-        run = folder / config.optimizer["name"]
+        run = folder / f"{config.optimizer['name']}{config.ema_decay}"
         if not run.exists():
             train(config, run)
         return run
@@ -128,7 +128,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainCo
 
 
 @pytest.mark.parametrize(
-    ("batch", "overrides"), [(0, ()), (1, ()), (3, ()), (1, ("optimizer=adamw", "scheduler=cosine"))]
+    ("batch", "overrides"),
+    [(0, ()), (1, ()), (3, ()), (1, ("optimizer=adamw", "scheduler=cosine")), (1, ("ema_decay=0.6",))],
 )
 def test_resumed_run_is_the_uninterrupted_one(
     configure: Configure,
