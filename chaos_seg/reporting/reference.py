@@ -210,7 +210,7 @@ SETTINGS = (
     Setting(
         "Place of dropout",
         None,
-        "There the U-Net's paper has it; see docs/recipe.md.",
+        "There the U-Net's paper has it; of three places it does best on other scanners (docs/recipe.md).",
         ("network.dropout_at",),
         only=UNET,
     ),
