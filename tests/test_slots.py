@@ -252,7 +252,8 @@ def test_a_run_with_nothing_of_ours_in_its_slots(
     volume = np.load(tmp_path / "p3.npz")["hu"]  # (slices, rows, columns), rows to the back, columns to the left
     nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-11.5, -11.5, 30, 1])), tmp_path / "scan.nii.gz")
     given = [f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"input={tmp_path / 'scan.nii.gz'}", "formats=[theirs,png]"]
-    monkeypatch.setattr(sys, "argv", ["predict", *given, f"output={tmp_path / 'masks'}", "device=cpu"])
+    given += ["postprocess=none", f"output={tmp_path / 'masks'}", "device=cpu"]
+    monkeypatch.setattr(sys, "argv", ["predict", *given])
     predict_door.main()
     (folder,) = (path for path in (tmp_path / "masks").iterdir() if path.is_dir())
     mask = np.load(folder / "mask.npy")
