@@ -52,8 +52,11 @@ def test_every_choice_composes(override: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_two_steps(name: str, phantom_root: Path, tmp_path: Path) -> None:
-    """With its own image size, batch, rate and network; only the data is smaller."""
-    config = composed(f"experiment={name}", "epochs=1", "trainer.limit_train_batches=2", f"data.store={tmp_path}")
+    """With its own image size, rate and network, and but for the GPU's its batch; only the data is smaller."""
+    here = ("trainer=cpu", "batch_size=1") if name == "best" else ()
+    config = composed(
+        f"experiment={name}", "epochs=1", "trainer.limit_train_batches=2", f"data.store={tmp_path}", *here
+    )
     if config.data.source["name"] == "chaos":
         config.data.root, config.num_workers = str(phantom_root), 0
         config.data.split |= {"train": ["1", "2"], "val": ["3"], "test": ["4"]}

@@ -43,7 +43,8 @@ class Gamma(Drawn):
 
     def taken(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         power = np.exp(rng.uniform(*np.log(self.power)))
-        return (((image + 1) / 2) ** power * 2 - 1).astype(np.float32), mask
+        share = np.clip((image + 1) / 2, 0, 1)  # a resized image may lie a rounding below -1, which has no such power
+        return (share**power * 2 - 1).astype(np.float32), mask
 
 
 @AUGMENTATIONS.register("noise")

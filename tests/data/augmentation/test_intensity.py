@@ -55,3 +55,12 @@ def test_intensities_by_hand() -> None:
         assert (
             np.abs(np.diff(smooth)).mean() < np.abs(np.diff(SLICE)).mean() and abs(smooth.mean() - SLICE.mean()) < 0.02
         )
+
+
+def test_gamma_of_what_lies_a_rounding_outside_is_no_nan() -> None:
+    image = np.full((4, 4, 1), np.nextafter(np.float32(-1), np.float32(-2)))
+    for seed in range(20):
+        changed, _ = Augmentation({"gamma": {"power": [0.7, 1.5], "share": 1.0}})(
+            image, np.zeros((4, 4), np.uint8), (seed,)
+        )
+        assert (changed == -1).all()
