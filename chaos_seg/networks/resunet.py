@@ -47,6 +47,8 @@ class ResidualUNet(nn.Module):
             to depth, and the sub-pixel head of Shi et al. 2016, arXiv:1609.05158); 1 leaves them.
         norm: batch or instance.
         dropout: probability at the end of the contracting path.
+        deep_supervision: in training give the logits of every decoder level but the lowest, from fine to coarse, each
+            at half the size of the one before, for the loss to look at (Lee et al. 2015, arXiv:1409.5185).
 
     Shape:
         input (N, inputs, H, W), H and W divisible by `divisor`; output (N, 1, H, W), before the sigmoid.
@@ -63,6 +65,7 @@ class ResidualUNet(nn.Module):
         fold: int = 2,
         norm: str = "batch",
         dropout: float = 0.1,
+        deep_supervision: bool = False,
     ):
         super().__init__()
         if min(base, depth, fold) < 1 or norm not in NORMS or not 0 <= dropout < 1:
@@ -84,9 +87,11 @@ class ResidualUNet(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(base, fold**2, 1)
+        coarser = channels[1 : depth - 1] if deep_supervision else []
+        self.heads = nn.ModuleList(nn.Conv2d(width, fold**2, 1) for width in coarser)
         self.apply(initialise)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         expect_size(image, self.inputs, self.divisor)
         x = self.encoder[0](functional.pixel_unshuffle(image, self.fold))  # (N, base, H / fold, W / fold)
         skips = [x]
@@ -95,6 +100,12 @@ class ResidualUNet(nn.Module):
             skips.append(x)
         skips.pop()
         x = self.dropout(x)
+        levels = []  # of the decoder, from coarse to fine
         for up, block, skip in zip(reversed(self.up), reversed(self.decoder), reversed(skips), strict=True):
             x = block(torch.cat([up(x), skip], dim=1))
-        return functional.pixel_shuffle(self.head(x), self.fold)
+            levels.append(x)
+        logits = functional.pixel_shuffle(self.head(x), self.fold)
+        if not self.training or not len(self.heads):
+            return logits
+        coarser = zip(self.heads, levels[-2::-1], strict=False)
+        return logits, *(functional.pixel_shuffle(head(level), self.fold) for head, level in coarser)

@@ -7,6 +7,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.nn import functional
 from torchmetrics import MeanMetric
 
 from chaos_seg.data.dataset import Sample
@@ -89,10 +90,11 @@ class Segmenter(L.LightningModule):
                 f"size, found {shape}."
             )
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]."""
-        logits: torch.Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
-        return logits
+    def forward(self, image: torch.Tensor) -> Any:
+        """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]; in training of a network with deep supervision
+        those at several sizes.
+        """
+        return self.net(image.contiguous(memory_format=torch.channels_last))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["format"], checkpoint["training_range"] = FORMAT, self.training_range
@@ -139,11 +141,19 @@ class Segmenter(L.LightningModule):
 
     def _step(self, side: str, batch: Sample) -> torch.Tensor:
         mean_loss, counts = self._metrics(side)
-        logits = self(batch["image"])
-        loss: torch.Tensor = self.loss(logits, batch["mask"])
+        outputs = self(batch["image"])
+        logits, loss = (outputs if isinstance(outputs, tuple) else (outputs,))[0], self._loss_of(outputs, batch["mask"])
         mean_loss.update(loss.detach(), len(logits))
         counts.update(torch.as_tensor(batch["index"]), logits.detach() > self.logit_threshold, batch["mask"] > 0.5)
         return loss
+
+    def _loss_of(self, outputs: torch.Tensor | tuple[torch.Tensor, ...], mask: torch.Tensor) -> torch.Tensor:
+        """Of the logits; of several, from fine to coarse, the mean with weights 1, 1/2, 1/4 ..., as nnU-Net has it."""
+        if isinstance(outputs, torch.Tensor):
+            return self.loss(outputs, mask)
+        weights = [0.5**level for level in range(len(outputs))]
+        losses = [self.loss(one, functional.interpolate(mask, one.shape[2:])) for one in outputs]
+        return sum(w * one for w, one in zip(weights, losses, strict=True)) / sum(weights)
 
     def _metrics(self, side: str) -> tuple[MeanMetric, SliceCounts]:
         return (self.train_loss, self.train_counts) if side == "train" else (self.val_loss, self.val_counts)

@@ -42,3 +42,14 @@ def test_odd_options_are_refused(options: dict[str, object]) -> None:
         UserError, match="network resunet: expected base, depth and fold above 0, norm batch or instance"
     ):
         NETWORKS.build({"name": "resunet", **options})
+
+
+def test_deep_supervision_gives_coarser_logits_in_training_alone() -> None:
+    torch.manual_seed(0)
+    net = ResidualUNet(base=2, depth=4, deep_supervision=True)
+    outputs = net(torch.zeros(1, 1, 64, 64))
+    assert [tuple(one.shape) for one in outputs] == [(1, 1, 64, 64), (1, 1, 32, 32), (1, 1, 16, 16)]
+    assert net.eval()(torch.zeros(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+    torch.manual_seed(0)
+    plain = ResidualUNet(base=2, depth=4)
+    assert plain.state_dict().keys() < net.state_dict().keys()

@@ -212,3 +212,15 @@ def test_trains_with_a_trainer_of_other_habits(phantom_root: Path, tmp_path: Pat
     module = segmenter()
     trainer.fit(module, datamodule=data)
     assert module.row["train/loss"] < 1 and ("val/dice" in module.row) == ("limit_val_batches" not in options)
+
+
+def test_the_loss_of_several_sizes_is_their_weighted_mean() -> None:
+    module = segmenter(network={"name": "resunet", "base": 2, "depth": 3, "deep_supervision": True})
+    mask = (torch.rand(2, 1, 32, 32) > 0.5).float()
+    fine, coarse = torch.randn(2, 1, 32, 32), torch.randn(2, 1, 16, 16)
+    expected = (module.loss(fine, mask) + module.loss(coarse, mask[:, :, ::2, ::2]) / 2) / 1.5
+    assert torch.allclose(module._loss_of((fine, coarse), mask), expected)
+    assert torch.equal(module._loss_of(fine, mask), module.loss(fine, mask))
+    loss = module._loss_of(module.train()(torch.zeros(2, 1, 32, 32)), mask)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in module.net.heads.parameters())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from chaos_seg.data.preprocessing import Window, body_square, resize_image, resize_mask, window
+from chaos_seg.data.preprocessing import Window, resize_image, resize_mask, window
 
 
 def test_paper_window_is_division_by_1400_clipped() -> None:
@@ -62,26 +62,9 @@ def test_resizing_to_any_size(size: tuple[int, int]) -> None:
     assert resize_image(mask.astype(np.float32), size).shape == size
 
 
-def body(rows: slice, columns: slice, size: tuple[int, int] = (200, 200)) -> np.ndarray:
-    """HU (rows, columns, 1) of a body on its table in air."""
-    hu = np.full((*size, 1), -1000, np.int16)
-    hu[rows, columns], hu[-10:-6, 20:-20] = 40, 300
-    return hu
-
-
-def test_the_crop_is_a_square_about_the_body_without_the_table() -> None:
-    hu = body(slice(60, 120), slice(40, 140))
-    rows, columns = body_square(hu[..., 0])
-    assert rows.stop - rows.start == columns.stop - columns.start == 110
-    assert (rows.start + rows.stop) / 2 == 90 and (columns.start + columns.stop) / 2 == 90
-    corner = body_square(body(slice(0, 60), slice(0, 80))[..., 0])
-    assert corner == (slice(0, 88), slice(0, 88))
-    for whole in (body(slice(0, 190), slice(0, 195)), np.full((200, 200, 1), -1000, np.int16)):
-        assert body_square(whole[..., 0]) == (slice(None), slice(None))
-
-
 def test_what_is_cropped_goes_back_to_its_place() -> None:
-    hu, mask = body(slice(60, 120), slice(40, 140)), np.zeros((200, 200), np.uint8)
+    hu, mask = np.full((200, 200, 1), -1000, np.int16), np.zeros((200, 200), np.uint8)
+    hu[60:120, 40:140] = 40
     mask[70:110, 50:90] = 1
     cropped = Window(110, 40, 400, crop=True)
     assert cropped.image(hu).shape == (110, 110, 1) and cropped.image(hu)[30:80, 10:100].min() == 0
