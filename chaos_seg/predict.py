@@ -19,13 +19,7 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import PredictConfig, checked
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.errors import UserError
-from chaos_seg.inference.choices import (
-    chosen_device,
-    chosen_largest,
-    common_modality,
-    common_threshold,
-    expect_temperatures,
-)
+from chaos_seg.inference import choices
 from chaos_seg.inference.formats import changed_options
 from chaos_seg.inference.one_file import OneFile, expect_one, take_file
 from chaos_seg.inference.outputs import UNPACKED, Recipe, held, predict
@@ -42,7 +36,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     config = checked(PredictConfig, cfg)
     if config.check:
-        log.info("\n".join(prove(Path(path), chosen_device(config.device)) for path in config.checkpoints()))
+        log.info("\n".join(prove(Path(path), choices.chosen_device(config.device)) for path in config.checkpoints()))
         return
     source, output = Path(str(config.input)), Path(str(config.output))
     file = OneFile.named(output, config.formats)
@@ -51,8 +45,8 @@ def main(cfg: DictConfig) -> None:
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
-    threshold = common_threshold(models) if config.threshold is None else config.threshold
-    config.postprocess.largest_component = chosen_largest(models, config.postprocess.largest_component)
+    threshold = choices.common_threshold(models) if config.threshold is None else config.threshold
+    config.postprocess.largest_component = choices.chosen_largest(models, config.postprocess.largest_component)
     as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
     recipe = Recipe(
         models=[model_hash(Path(path)) for path in config.checkpoints()],
@@ -65,10 +59,10 @@ def main(cfg: DictConfig) -> None:
         chaos_seg=version("chaos_seg"),
         format=options,
     )
-    expect_temperatures(models, config.checkpoints(), options)
-    predictor = Predictor(models, chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
+    choices.expect_temperatures(models, config.checkpoints(), options)
+    predictor = Predictor(models, choices.chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
     with held(file.place if file else output, keep=file is None) as place:
-        search = find_scans(source, place / UNPACKED, modality=common_modality(models))
+        search = find_scans(source, place / UNPACKED, modality=choices.common_modality(models))
         say_left_out(search)
         outcomes = predict(expect_one(file, choose(search.scans, config.names())), predictor, recipe, place)
         write_summaries(search, outcomes, place)

@@ -28,7 +28,7 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., st
     def passes(_: object, scan: Scan) -> Iterator[np.ndarray]:
         yield from ((plane > 0)[None].astype(np.float32) for plane in map(scan.hu, range(scan.slices)))
 
-    model = SimpleNamespace(threshold=100.0, training_range=None, temperature=None)
+    model = SimpleNamespace(threshold=100.0, training_range=None, temperature=None, largest_component=False)
     model.to = lambda _: SimpleNamespace(eval=int)
     monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
     monkeypatch.setattr(command.Predictor, "passes", passes)

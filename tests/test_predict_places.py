@@ -41,7 +41,8 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
     def passes(_: object, scan: Scan) -> Iterator[np.ndarray]:
         yield from ((scan.hu(rank) > 0)[None].astype(np.float32) for rank in range(scan.slices))
 
-    model = SimpleNamespace(threshold=100.0, training_range=None, to=lambda _: SimpleNamespace(eval=int))
+    model = SimpleNamespace(threshold=100.0, training_range=None, largest_component=False)
+    model.to = lambda _: SimpleNamespace(eval=int)
     monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
     monkeypatch.setattr(command.Predictor, "passes", passes)
     (tmp_path / "a.ckpt").write_bytes(b"a model")

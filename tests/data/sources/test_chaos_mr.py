@@ -152,6 +152,7 @@ def test_what_is_no_mr_tree_is_refused(phantom_root: Path, mr_tree: Path) -> Non
 
 def predicted(run: Path, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     given = [f"ckpt={run / 'checkpoints' / 'best.ckpt'}", f"input={source}", f"output={output}", "device=cpu"]
+    given.append("postprocess=none")
     monkeypatch.setattr(sys, "argv", ["predict", *given])
     predict_door.main()
     (folder,) = (path for path in output.iterdir() if path.is_dir())
