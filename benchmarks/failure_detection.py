@@ -39,6 +39,8 @@ from chaos_seg.training.checkpoints import load_segmenter
 BAD_DICE = 0.8
 MEASURES = ("unsure", "no mask", "differs", "island", "HU unlike", "the only")
 
+RAW = {"largest_component": False, "fill_holes": False}  # masks as predicted
+
 
 @dataclass(frozen=True)
 class Case:
@@ -156,7 +158,7 @@ def report(cases: Sequence[Case]) -> None:
 
 def promises(runs: Sequence[Path], cases: Sequence[Case]) -> None:
     checkpoints = [run / "checkpoints" / "best.ckpt" for run in runs]
-    pairs = held_out(checkpoints, load_segmenter(checkpoints[0])[0].threshold)
+    pairs = held_out(checkpoints, load_segmenter(checkpoints[0])[0].threshold, RAW, [])
     guesses, dice = np.array(pairs).T
     print(f"\nIntervals of a scan's Dice by {len(pairs)} held-out ones, mean error {np.abs(guesses - dice).mean():.3f}")
     for level in LEVELS:

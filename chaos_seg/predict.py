@@ -47,15 +47,15 @@ def main(cfg: DictConfig) -> None:
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
     threshold = choices.common_threshold(models) if config.threshold is None else config.threshold
     config.postprocess.largest_component = choices.chosen_largest(models, config.postprocess.largest_component)
-    as_held_out = not any(asdict(config.postprocess).values()) and not any(config.tta.rotations_deg)
+    postprocess, angles = asdict(config.postprocess), list(config.tta.rotations_deg)
     recipe = Recipe(
         models=[model_hash(Path(path)) for path in config.checkpoints()],
         threshold=threshold,
-        postprocess=asdict(config.postprocess),
-        rotations_deg=list(config.tta.rotations_deg),
+        postprocess=postprocess,
+        rotations_deg=angles,
         formats=names,
         alarms=config.alarms,
-        held_out=held_out(config.checkpoints(), threshold) if as_held_out else [],
+        held_out=held_out(config.checkpoints(), threshold, postprocess, angles),
         chaos_seg=version("chaos_seg"),
         format=options,
     )

@@ -1,15 +1,14 @@
 """The probabilities of one scan, kept on disk until they are written."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from chaos_seg.inference.formats import Levels
+from chaos_seg.inference.mask import Planes
 
 
-class KeptLevels(Sequence[np.ndarray]):
+class KeptLevels(Planes):
     """Probabilities as whole numbers in a file of their own: `kept[rank]` is uint16 (rows, columns)."""
 
     def __init__(self, path: Path, levels: Levels):
@@ -31,14 +30,6 @@ class KeptLevels(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, rank: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, rank: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, rank: int | slice) -> np.ndarray | Sequence[np.ndarray]:
-        if isinstance(rank, slice):
-            return [self[k] for k in range(*rank.indices(len(self)))]
-        if not 0 <= rank < self._count:
-            raise IndexError(rank)
+    def plane(self, rank: int) -> np.ndarray:
         pixels = self._shape[0] * self._shape[1]
         return np.fromfile(self.path, "<u2", pixels, offset=2 * pixels * rank).reshape(self._shape)

@@ -1,12 +1,29 @@
 """The mask of a scan: any number of slices in little memory."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import overload
 
 import numpy as np
 
 
-class PackedMask(Sequence[np.ndarray]):
+class Planes(Sequence[np.ndarray]):
+    """Slices (rows, columns) that are not arrays yet: `planes[rank]` makes one."""
+
+    @abstractmethod
+    def plane(self, rank: int) -> np.ndarray:
+        """Slice `rank`, from 0 to below their number."""
+
+    @overload
+    def __getitem__(self, rank: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, rank: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, rank: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        ranks = range(len(self))[rank]  # raises IndexError
+        return self.plane(ranks) if isinstance(ranks, int) else [self.plane(k) for k in ranks]
+
+
+class PackedMask(Planes):
     """A mask of any number of slices at a bit a pixel: `mask[rank]` is bool (rows, columns)."""
 
     def __init__(self, planes: Iterable[np.ndarray] = ()):
@@ -23,13 +40,7 @@ class PackedMask(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._bits)
 
-    @overload
-    def __getitem__(self, rank: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, rank: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, rank: int | slice) -> np.ndarray | Sequence[np.ndarray]:
-        if isinstance(rank, slice):
-            return [self[k] for k in range(*rank.indices(len(self)))]
+    def plane(self, rank: int) -> np.ndarray:
         rows, columns = self.plane_shape
         return np.unpackbits(self._bits[rank], count=rows * columns).reshape(rows, columns).view(bool)
 

@@ -24,6 +24,8 @@ CHECKED_BATCHES = (1, 2, 5)
 DIFFERENT_PIXELS = 1e-5  # share of a mask's pixels that may differ from torch's
 PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
 
+LARGEST = "Of all slices of a scan together, only the largest part connected through faces, edges and corners is liver."
+
 
 class _Probability(nn.Module):
     """The graph: images (N, channels, size, size) in [-1, 1] to probabilities (N, 1, size, size)."""
@@ -58,7 +60,9 @@ def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
             "image[n, 0] = x." if channels == 1 else "image[n, c] = x[..., c].",
         ),
         "postprocessing": numbered(
-            preprocessing.back_in_words(), f"Liver is where 255 * probability > threshold = {threshold}."
+            preprocessing.back_in_words(),
+            f"Liver is where 255 * probability > threshold = {threshold}.",
+            *[LARGEST] * segmenter.largest_component,
         ),
         **{key: str(value) for key, value in segmenter.hparams["preprocessing"].items() if key != "name"},
         "threshold": str(threshold),

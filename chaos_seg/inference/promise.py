@@ -11,15 +11,21 @@ from chaos_seg.files import read_csv
 from chaos_seg.run_folder import RunFolder
 
 
-def held_out(checkpoints: Sequence[str | Path], threshold: float) -> list[list[float]]:
+def held_out(
+    checkpoints: Sequence[str | Path], threshold: float, postprocess: Mapping[str, bool], rotations_deg: Sequence[float]
+) -> list[list[float]]:
     """Guessed and true Dice of each patient that the run of one of the checkpoints held out, means over runs; none
-    where a run has another threshold, or no scores.
+    where a run has no scores, or not of masks that are made like these.
     """
+    if postprocess["fill_holes"] or any(rotations_deg):
+        return []
+    masks = "largest component" if postprocess["largest_component"] else "as predicted"
     pairs: dict[str, list[list[float]]] = {}
     for run in dict.fromkeys(map(RunFolder.of_checkpoint, checkpoints)):
         for row in read_csv(run.held_out) if run.held_out.is_file() else []:
             pair = [float(row["guess"]), float(row["dice"])]
-            if float(row["threshold"]) == threshold and np.isfinite(pair).all():
+            alike = float(row["threshold"]) == threshold and row["masks"] == masks
+            if alike and np.isfinite(pair).all():
                 pairs.setdefault(row["patient"], []).append(pair)
     return [np.mean(of_patient, axis=0).tolist() for of_patient in pairs.values()]
 

@@ -85,9 +85,10 @@ class Run:
 
     @cached_property
     def guesses(self) -> list[dict[str, str]]:
-        """The rows of held_out.csv; none of a run that was scored before there was one."""
+        """The rows of held_out.csv for masks as predicted; none of a run that was scored before there was one."""
         held_out = RunFolder(self.folder).held_out
-        return read_csv(held_out) if held_out.is_file() else []
+        rows = read_csv(held_out) if held_out.is_file() else []
+        return [row for row in rows if row["masks"] == "as predicted"]
 
     def patients(self, side: str) -> list[str]:
         """The patients of one side."""

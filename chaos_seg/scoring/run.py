@@ -110,13 +110,14 @@ def score_sides(
             log.info("  volume Dice %.3f; its surface distances follow", scan.score.values["volume_dice"])
             write_png(scan.case.predicted, partial / volume.name)
             scores.append(scan.score)
-            challenge += scan.challenge()
+            both = scan.challenge()
+            challenge += both
             slices += scan.slice_rows()
             levels += scan.level_rows()
             logits += scan.logit_rows()
             of_validation += scan.logits if side == "val" else 0
             if side != "train":
-                guesses.append(scan.guess_row(threshold))
+                guesses += scan.guess_rows(threshold, both)
                 outlines += scan.outline_rows()
             shown += [scan] if side == ("test" if "test" in sides else "val") else []
     shutil.rmtree(output.predictions, ignore_errors=True)

@@ -1,5 +1,6 @@
 """A labelled scan beside its prediction: what is counted, slice by slice, as it is predicted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class ScoredScan:
     levels: np.ndarray  # count_levels(), int64 (2, 256)
     logits: np.ndarray  # count_logits() of the slices with liver, int64 (2, BINS)
     confidence: Confidence
-    suspicion: list[float]  # outline_suspicion() of each slice
+    suspicion: list[float]  # outline_suspicion() of each slice; none of training patients, which the model knows
     case: Case
 
     @property
@@ -58,17 +59,16 @@ class ScoredScan:
             for rank in range(self.volume.slices)
         ]
 
-    def guess_row(self, threshold: float) -> dict[str, Any]:
-        """A row of held_out.csv: the Dice guessed without the true mask, and what it is."""
-        found = alarms(self.case.predicted, self.volume, self.confidence)
-        dice = self.score.values["volume_dice"]
-        return {
-            "patient": self.volume.name,
-            "side": self.side,
-            "threshold": threshold,
-            "guess": found.dice,
-            "dice": dice,
+    def guess_rows(self, threshold: float, challenge: Sequence[ChallengeScore]) -> list[dict[str, Any]]:
+        """Rows of held_out.csv: the Dice guessed without the true mask, and what it is, of the mask and of its largest
+        component, from which nothing lies apart.
+        """
+        guess = {
+            "as predicted": alarms(self.case.predicted, self.volume, self.confidence).dice,
+            "largest component": self.confidence.dice,
         }
+        of_scan = {"patient": self.volume.name, "side": self.side, "threshold": threshold}
+        return [{**of_scan, "masks": row.masks, "guess": guess[row.masks], "dice": row.dice} for row in challenge]
 
     def outline_rows(self) -> list[dict[str, Any]]:
         """Rows of outlines.csv: how suspicious the true masks are."""
@@ -109,9 +109,10 @@ def score_scan(volume: Scan, side: str, predictor: Predictor, threshold: float, 
         if true.any():
             logits += count_logits(probability, true)
         confidence.append(Confidence.row(probability, predicted))
-        beside = [volume.mask(other) for other in (rank - 1, rank + 1) if 0 <= other < volume.slices]
-        pixel_cm2 = float(np.prod(volume.mean_spacing_mm[1:])) / 100
-        suspicion.append(outline_suspicion(true, beside, probability, predicted, pixel_cm2))
+        if side != "train":
+            beside = [volume.mask(other) for other in (rank - 1, rank + 1) if 0 <= other < volume.slices]
+            pixel_cm2 = float(np.prod(volume.mean_spacing_mm[1:])) / 100
+            suspicion.append(outline_suspicion(true, beside, probability, predicted, pixel_cm2))
         mask.append(predicted)
         true_mask.append(true)
         if bar is not None:

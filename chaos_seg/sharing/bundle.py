@@ -22,7 +22,7 @@ from chaos_seg.sharing.check import DIFFERENT_PIXELS
 from chaos_seg.training.segmenter import Segmenter
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
-MONAI, IGNITE, NIBABEL = "1.6.1", "0.5.5", "5.4.2"  # with which it was tried
+MONAI, IGNITE, NIBABEL, SKIMAGE = "1.6.1", "0.5.5", "5.4.2", "0.26.0"  # with which it was tried
 
 
 def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, ca
     torch.save(weights, buffer)
     write_bytes(folder / "models" / "model.pt", buffer.getvalue())  # which the specification asks for
     write_json(folder / "configs" / "metadata.json", _metadata(name, said))
-    write_json(folder / "configs" / "inference.json", _inference(segmenter.threshold))
+    write_json(folder / "configs" / "inference.json", _inference(segmenter.threshold, segmenter.largest_component))
     write_bytes(folder / "docs" / "README.md", card.encode())
     write_bytes(folder / "LICENSE", (said["copyright"] + "\n").encode())
 
@@ -147,7 +147,7 @@ def _metadata(name: str, said: dict[str, Any]) -> dict[str, Any]:
         "monai_version": MONAI,
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {"nibabel": NIBABEL, "pytorch-ignite": IGNITE},
+        "required_packages_version": {"nibabel": NIBABEL, "pytorch-ignite": IGNITE, "scikit-image": SKIMAGE},
         "name": name,
         "task": "Segmentation of the liver in axial slices of CT",
         **said,
@@ -172,9 +172,10 @@ BACK: list[dict[str, Any]] = [
     {"_target_": "Invertd", "keys": "pred", **INVERTED},
     {"_target_": "SaveImaged", "keys": "pred", "separate_folder": False, **SAVED},
 ]
+LARGEST = {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "is_onehot": False}  # 26 neighbours, as ours
 
 
-def _inference(threshold: float) -> dict[str, Any]:
+def _inference(threshold: float, largest_component: bool) -> dict[str, Any]:
     """What MONAI runs: every NIfTI in dataset_dir to <name>_liver.nii.gz in output_dir, on the voxels of the scan."""
     return {
         "imports": ["$import glob", "$import numpy", "$import torch"],
@@ -194,7 +195,7 @@ def _inference(threshold: float) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "shuffle": False},
         "inferer": {"_target_": "SliceInferer", "roi_size": [-1, -1], "spatial_dim": 2, "sw_batch_size": 4},
-        "postprocessing": {"_target_": "Compose", "transforms": BACK},
+        "postprocessing": {"_target_": "Compose", "transforms": [BACK[0], *[LARGEST] * largest_component, *BACK[1:]]},
         "handlers": [{"_target_": "StatsHandler", "iteration_log": False}],
         "evaluator": {
             "_target_": "SupervisedEvaluator",

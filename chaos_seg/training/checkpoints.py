@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
 from chaos_seg.training.segmenter import FORMAT, Segmenter
-from chaos_seg.training.shared import is_shared, read_shared_checkpoint
+from chaos_seg.training.shared import CHOSEN, is_shared, read_shared_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -86,9 +86,6 @@ def model_hash(path: Path) -> str:
     if is_shared(path):
         return str(read_shared_checkpoint(path)["sha256"])
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-CHOSEN = ("temperature", "largest_component")
 
 
 def keep_chosen(path: Path, summary: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 
 WEIGHTS, CONFIG, SUMS = "model.safetensors", "config.json", "SHA256SUMS"
+CHOSEN = ("temperature", "largest_component")  # on validation patients, when a run ends
 MAX_BYTES = 4 << 30  # of what is in a zip
 
 
@@ -63,8 +64,7 @@ def write_shared_checkpoint(folder: Path, checkpoint: dict[str, Any], sha256: st
     """Write what read_shared_checkpoint() reads; `sha256` is of the checkpoint that it was."""
     weights = {name: value.contiguous() for name, value in checkpoint["state_dict"].items()}
     write_bytes(folder / WEIGHTS, safetensors.torch.save(weights, {"format": "pt"}))
-    chosen = ("temperature", "largest_component")
-    kept = {key: checkpoint.get(key) for key in ("format", "hyper_parameters", "epoch", "training_range", *chosen)}
+    kept = {key: checkpoint.get(key) for key in ("format", "hyper_parameters", "epoch", "training_range", *CHOSEN)}
     write_json(folder / CONFIG, {**kept, "sha256": sha256})
 
 

@@ -11,14 +11,20 @@ from chaos_seg.run_folder import RunFolder
 def run(path: Path, dice: dict[str, float], threshold: float = 100) -> Path:
     """A run that held out these patients; returns its checkpoint."""
     rows = [{"patient": p, "side": "test", "threshold": threshold, "guess": 0.9, "dice": d} for p, d in dice.items()]
-    write_csv(RunFolder(path).held_out, rows)
+    of_masks = [{**row, "masks": "as predicted"} for row in rows]
+    of_largest = [{**row, "masks": "largest component", "guess": 0.95} for row in rows]
+    write_csv(RunFolder(path).held_out, of_masks + of_largest)
     return path / "checkpoints" / "best.ckpt"
 
 
 def test_the_patients_of_all_folds_are_taken_once_where_masks_were_made_alike(tmp_path: Path) -> None:
     folds = [run(tmp_path / "0", {"a": 0.8, "b": 0.9}), run(tmp_path / "1", {"b": 0.7, "c": float("nan")})]
-    assert np.array(held_out([*folds, folds[0]], 100)).tolist() == [[0.9, 0.8], [0.9, pytest.approx(0.8)]]
-    assert held_out(folds, 127) == [] and held_out([tmp_path / "alone.ckpt"], 100) == []
+    raw, largest = ({"largest_component": kept, "fill_holes": False} for kept in (False, True))
+    expected = [[0.9, 0.8], [0.9, pytest.approx(0.8)]]
+    assert np.array(held_out([*folds, folds[0]], 100, raw, [0.0])).tolist() == expected
+    assert [guess for guess, _ in held_out(folds, 100, largest, [])] == [0.95, 0.95]
+    assert held_out(folds, 127, raw, []) == [] and held_out([tmp_path / "alone.ckpt"], 100, raw, []) == []
+    assert held_out(folds, 100, {**raw, "fill_holes": True}, []) == [] and held_out(folds, 100, raw, [0, 5]) == []
 
 
 def test_the_words_say_of_which_scans_the_promise_is() -> None:

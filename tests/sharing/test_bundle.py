@@ -12,7 +12,9 @@ import torch
 from chaos_seg import predict as predict_door
 from chaos_seg.api import as_scan
 from chaos_seg.data.sources.phantom import render
+from chaos_seg.inference.onnx import metadata
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.sharing.bundle import write_bundle
 from chaos_seg.training.checkpoints import load_segmenter
 
 # What https://project-monai.github.io/schema/meta_schema_20240725.json asks for.
@@ -58,7 +60,7 @@ def test_monai_verifies_and_runs_it_to_our_masks(
     shared: Path, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two NIfTIs that lie in memory otherwise, and not square."""
-    for package in ("monai", "ignite", "fire", "jsonschema"):
+    for package in ("monai", "ignite", "fire", "jsonschema", "skimage"):
         pytest.importorskip(package)
     nib = pytest.importorskip("nibabel")
     from monai import bundle
@@ -90,3 +92,13 @@ def test_monai_verifies_and_runs_it_to_our_masks(
         one, other = np.asarray(ours.dataobj), np.asarray(theirs.dataobj)
         assert np.allclose(ours.affine, theirs.affine) and 0.02 < one.mean() < 0.5
         assert np.count_nonzero(one != other) <= one.size / 10_000
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_keeps_the_largest_part_as_predict_does(shared: Path, tmp_path: Path, kept: bool) -> None:
+    model, _ = load_segmenter(shared)
+    model.largest_component = kept
+    write_bundle(tmp_path, b"", model, "liver", "card", {"copyright": "x"})
+    steps = json.loads((tmp_path / "configs" / "inference.json").read_text())["postprocessing"]["transforms"]
+    assert ("KeepLargestConnectedComponentd" in [step["_target_"] for step in steps]) == kept
+    assert ("largest part" in metadata(model, 0)["postprocessing"]) == kept
