@@ -91,7 +91,8 @@ def compare_masks(checkpoint: Path, folder: Path) -> None:
     gap = 0.0
     for hu, by_torch in zip(slices, expected, strict=True):
         image = preprocessing.image(hu[..., None])
-        by_onnx = preprocessing.back(runtime.run(None, {"image": image[None, ..., 0][:, None]})[0][0, 0], hu[..., None])
+        (given,) = runtime.run(None, {"image": image.transpose(2, 0, 1)[None]})
+        by_onnx = preprocessing.back(given[0, 0], hu[..., None])
         different += int(np.count_nonzero((by_onnx * 255 > threshold) != (by_torch * 255 > threshold)))
         liver += int(np.count_nonzero(by_torch * 255 > threshold))
         gap = max(gap, float(np.abs(by_onnx - by_torch).max()))

@@ -91,6 +91,10 @@ def write_long(slices: list[Path], folder: Path, count: int) -> None:
     for rank in range(count):
         ds = pydicom.dcmread(slices[rank % len(slices)])
         ds.SeriesInstanceUID, ds.SOPInstanceUID = series, generate_uid()
+        ds.InstanceNumber = rank + 1  # or the repeated slices are acquisitions of their own, as by their times
+        for keyword in ("AcquisitionNumber", "AcquisitionTime", "ContentTime"):
+            if keyword in ds:
+                delattr(ds, keyword)
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.ImagePositionPatient = [*ds.ImagePositionPatient[:2], -1.0 * rank]
         ds.save_as(folder / f"{rank:04d}.dcm")
