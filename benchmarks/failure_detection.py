@@ -25,11 +25,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import mannwhitneyu
 
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import StoredScan, open_patients
 from chaos_seg.evaluation.conformal import LEVELS, dice_interval, promised
-from chaos_seg.evaluation.selection import auroc, risk_coverage
+from chaos_seg.evaluation.selection import risk_coverage
 from chaos_seg.inference.alarms import NAMED, LiverInScan, alarms
 from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.predictor import Predictor
@@ -130,7 +131,7 @@ def table(title: str, risk: np.ndarray, suspicion: Mapping[str, np.ndarray], bad
     for name, values in {**suspicion, "oracle": risk, "chance": np.zeros(len(risk))}.items():
         found = risk_coverage(values, risk)
         if bad is not None:
-            last = auroc(values, bad)
+            last = mannwhitneyu(values[bad], values[~bad]).statistic / bad.sum() / (~bad).sum()  # AUROC
         else:
             last = np.corrcoef(np.argsort(np.argsort(values)), np.argsort(np.argsort(risk)))[0, 1]
         print(f"{name:<32} {found.aurc:.4f} {found.augrc:.4f} {last:.3f}")

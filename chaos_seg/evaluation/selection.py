@@ -4,7 +4,6 @@ scans or slices that are kept, when the most suspicious ones are taken out first
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,3 @@ def risk_coverage(suspicion: np.ndarray, risk: np.ndarray) -> RiskCoverage:
         selective=np.concatenate([selective[:1], selective]),
         generalized=np.concatenate([[0.0], total / len(risk)]),
     )
-
-
-def auroc(suspicion: np.ndarray, bad: np.ndarray) -> float:
-    """The chance that something bad is more suspicious than something good, ties half; NaN without either."""
-    n, ranks = int(bad.sum()), rankdata(suspicion)
-    if not 0 < n < len(bad):
-        return float("nan")
-    return float((ranks[bad].sum() - n * (n + 1) / 2) / (n * (len(bad) - n)))

@@ -54,7 +54,7 @@ class PairComparison:
     pairs: int
     detectable: float
 
-    def verdict(self, margin: float = EQUAL_DICE, alpha: float = 0.05, higher_is_better: bool = True) -> str:
+    def verdict(self, margin: float = EQUAL_DICE, alpha: float = 0.05) -> str:
         """`A better`, `equal` for practice, `A better, equal` or `can not tell`.
 
         Better goes by Holm's p. Equal: the whole interval lies within +-`margin`, the region of practical equivalence
@@ -64,7 +64,7 @@ class PairComparison:
         d, said = self.difference, []
         if self.holm_p <= alpha:
             ahead = d.value > 0 or (d.value == 0 and 2 * self.higher > d.n - self.equal)
-            said.append(f"{self.first if ahead == higher_is_better else self.second} better")
+            said.append(f"{self.first if ahead else self.second} better")
         if d.level >= 1 - alpha and -margin <= d.low and d.high <= margin:
             said.append("equal")
         return ", ".join(said) or "can not tell"
@@ -213,7 +213,6 @@ def too_few(n: int, pairs: int, alpha: float = 0.05) -> str | None:
 def sentence(
     pair: PairComparison,
     score: str = "Dice",
-    higher_is_better: bool = True,
     alpha: float = 0.05,
     margin: float = EQUAL_DICE,
 ) -> str:
@@ -235,7 +234,7 @@ def sentence(
     ) + f"({interval}; higher under {up} for {above} of {patients}{same})"
     family = f" after Holm over {pair.pairs} pairs"
     p = f"p {_p(pair.p)}" + (f", {_p(pair.holm_p)}{family}" if pair.pairs > 1 else "")
-    verdict = pair.verdict(margin, alpha, higher_is_better)
+    verdict = pair.verdict(margin, alpha)
     if pair.smallest_holm_p > alpha and verdict == "can not tell":
         return f"{effect}; {p}: {patients} {'are' if n > 1 else 'is'} too few to tell."
     return f"{effect}; {p}: {_told(pair, verdict, alpha, margin)}"

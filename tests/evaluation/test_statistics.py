@@ -201,7 +201,6 @@ def test_seven_patients_can_tell_three_losses_apart_and_the_better_one_is_named(
     )
     swapped = compare_pairs(paired(dice=high, bce=low, focal=low))[0]
     assert sentence(swapped) == sentence(pair)
-    assert sentence(pair, "ASSD", higher_is_better=False).endswith("bce is better at 5 %.")
 
 
 def test_four_patients_can_not_tell_and_the_sentence_says_so() -> None:
@@ -266,7 +265,7 @@ def test_equal_is_what_lies_within_the_margin_at_its_level() -> None:
     (few,) = compare_pairs(paired(bce=[0.9] * 5, dice=[0.9] * 5))
     assert few.difference.low == few.difference.high == 0 and few.verdict() == "can not tell"  # 93.75 % at most
     (both,) = compare_pairs(paired(bce=[0.901 + 0.0001 * k for k in range(8)], dice=[0.9] * 8))
-    assert both.verdict() == "bce better, equal" and both.verdict(higher_is_better=False) == "dice better, equal"
+    assert both.verdict() == "bce better, equal"
 
 
 def test_losses_that_differ_by_the_margin_are_seldom_called_equal_and_close_ones_often() -> None:
