@@ -15,6 +15,8 @@ from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.masks import check_masks, largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
+from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
+from chaos_seg.evaluation.surface import hd95_and_surface_dice
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.scoring.scan import score_scan
@@ -107,7 +109,8 @@ def segment(
 
 
 def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
-    """Every metric of a mask, and the challenge's RAVD, ASSD, MSSD and score; NaN where one has no value.
+    """Every metric of a mask, the challenge's RAVD, ASSD, MSSD and score, HD95 in mm and surface Dice at 3 mm; NaN
+    where one has no value.
 
     Args:
         predicted, true: bool or integer (slices, rows, columns); any nonzero is liver.
@@ -123,7 +126,9 @@ def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) 
     challenge = chaos_scores(predicted, true, (z, y, x))
     case = Case(counted, list(predicted), list(true), (z, y, x))
     rest = {key: value for key, value in asdict(challenge).items() if key != "dice"}
-    return {**metrics_of(case), **rest, "score": challenge.score}
+    hd95_mm, surface_dice = hd95_and_surface_dice(predicted, true, (z, y, x), SURFACE_TOLERANCE_MM)
+    values = {**metrics_of(case), **rest, "score": challenge.score}
+    return {**values, "hd95_mm": hd95_mm, "surface_dice": surface_dice}
 
 
 def fit(

@@ -35,18 +35,21 @@ def intersection(a: Box, b: Box) -> Box:
     return z, y, x  # numpy takes nothing where a slice starts behind its end
 
 
-def border(mask: np.ndarray) -> np.ndarray:
+def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
     """Voxels of the boolean `mask` with a background voxel among their 6 neighbours.
 
-    What lies outside the volume counts as foreground, so a mask has no border where it leaves the volume, and one that
-    fills it has none at all: `V ^ binary_erosion(V, cross, border_value=1)` of the challenge's evaluation code
-    (emrekavur/CHAOS-evaluation, CHAOSmetrics.py). Its PDF says 26 neighbours; its code does not.
+    What lies outside the volume counts as foreground, or as background with `outside` false. With foreground a mask has
+    no border where it leaves the volume, and one that fills it has none at all: `V ^ binary_erosion(V, cross,
+    border_value=1)` of the challenge's evaluation code (emrekavur/CHAOS-evaluation, CHAOSmetrics.py). Its PDF says 26
+    neighbours; its code does not.
     """
     inside = mask.copy()
     for axis in range(mask.ndim):
         here, there = np.moveaxis(inside, axis, 0), np.moveaxis(mask, axis, 0)
         here[1:] &= there[:-1]
         here[:-1] &= there[1:]
+        if not outside:
+            here[[0, -1]] = False
     return mask & ~inside
 
 

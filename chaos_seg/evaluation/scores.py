@@ -13,7 +13,7 @@ from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
-from chaos_seg.evaluation.surface import hd95_mm, surface_dice
+from chaos_seg.evaluation.surface import hd95_and_surface_dice
 from chaos_seg.registry import METRICS
 
 SURFACE_TOLERANCE_MM = 3.0
@@ -100,7 +100,7 @@ def as_rows(scores: Sequence[PatientScore], synthetic: bool) -> list[dict[str, A
 class ChallengeScore:
     """One patient's metrics of the challenge; `masks` is "as predicted" or "largest component".
 
-    `hd95_mm` and `surface_dice` (at SURFACE_TOLERANCE_MM) are MONAI's and no part of the score; NaN without MONAI.
+    `hd95_mm` and `surface_dice` (at SURFACE_TOLERANCE_MM) are MONAI's and no part of the score.
     """
 
     patient: str
@@ -126,14 +126,12 @@ def challenge_scores(
     predicted: np.ndarray,
     reference: np.ndarray,
     spacing_mm: Sequence[float],
-    with_monai: bool,
 ) -> list[ChallengeScore]:
     """The challenge's metrics of the masks as predicted, and of their largest component alone.
 
     Args:
         predicted, reference: bool or {0, 1}, (slices, rows, columns).
         spacing_mm: between slices, rows and columns.
-        with_monai: HD95 and surface Dice too.
     """
     scores: list[ChallengeScore] = []
     largest = np.stack([*largest_component(predicted)])
@@ -142,12 +140,7 @@ def challenge_scores(
             scores.append(replace(scores[0], masks=masks))
             continue
         metrics = chaos_scores(volume, reference, spacing_mm)
-        surface = (math.nan, math.nan)
-        if with_monai:
-            surface = (
-                hd95_mm(volume, reference, spacing_mm),
-                surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM),
-            )
+        hd95_mm, surface_dice = hd95_and_surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM)
         scores.append(
             ChallengeScore(
                 patient,
@@ -155,8 +148,8 @@ def challenge_scores(
                 masks,
                 **asdict(metrics),
                 score=metrics.score,
-                hd95_mm=surface[0],
-                surface_dice=surface[1],
+                hd95_mm=hd95_mm,
+                surface_dice=surface_dice,
             )
         )
     return scores

@@ -69,7 +69,6 @@ def report(
         same=common_facts(runs),
         resamples=RESAMPLES,
         tolerance_mm=SURFACE_TOLERANCE_MM,
-        monai=sorted({str(run.summary["monai"]) for run in runs if run.summary["monai"]}),
     )
     return page, [table for listed in tables.values() for table in listed]
 

@@ -22,7 +22,6 @@ from chaos_seg.evaluation.scores import (
     challenge_averages,
     largest_gains,
 )
-from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.evaluation.temperature import BINS, fitted_temperature
 from chaos_seg.files import write_csv, write_json
 from chaos_seg.inference.formats.png import write_png
@@ -70,7 +69,6 @@ def score_run(
         "averages": averages(scores),
         "challenge": challenge_averages(challenge),
         "far_mm": FAR_MM,
-        "monai": monai_version(),
         "slices": slices,
     }
     write_json(output.summary, summary)

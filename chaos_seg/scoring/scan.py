@@ -13,7 +13,6 @@ from chaos_seg.evaluation.masks import far_errors
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.outlines import outline_suspicion
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
-from chaos_seg.evaluation.surface import monai_version
 from chaos_seg.evaluation.temperature import BINS, LOGITS, count_logits
 from chaos_seg.inference.alarms import alarms
 from chaos_seg.inference.confidence import Confidence
@@ -43,8 +42,7 @@ class ScoredScan:
     def challenge(self) -> list[ChallengeScore]:
         """The challenge's metrics, of the mask and of its largest component."""
         predicted, true = np.stack(self.case.predicted), np.stack(self.case.true)
-        with_monai = monai_version() is not None
-        return challenge_scores(self.volume.name, self.side, predicted, true, self.case.spacing_mm, with_monai)
+        return challenge_scores(self.volume.name, self.side, predicted, true, self.case.spacing_mm)
 
     def slice_rows(self) -> list[dict[str, Any]]:
         """Rows of per_slice.csv."""

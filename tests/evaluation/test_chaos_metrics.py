@@ -13,7 +13,7 @@ from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.sources.chaos import find_patients, natural_key
 from chaos_seg.data.sources.phantom import render
 from chaos_seg.data.store import open_volumes
-from chaos_seg.evaluation import chaos_metrics
+from chaos_seg.evaluation import distances
 from chaos_seg.evaluation.chaos_metrics import ChaosScores, chaos_scores
 from chaos_seg.evaluation.masks import border
 
@@ -163,8 +163,8 @@ def test_masks_that_are_marked_all_over_against_brute_force(
         by_tree = metrics(chaos_scores(a, b, spacing))
         assert by_tree == pytest.approx(brute_scores(a, b, spacing), rel=1e-14)
         with monkeypatch.context() as patch:
-            patch.setattr(chaos_metrics, "MANY", 0)
-            patch.setattr(chaos_metrics, "cKDTree", None)
+            patch.setattr(distances, "MANY", 0)
+            patch.setattr(distances, "cKDTree", None)
             assert metrics(chaos_scores(a, b, spacing)) == pytest.approx(by_tree, rel=1e-14)
 
 

@@ -72,26 +72,24 @@ def test_challenge_with_and_without_what_hangs_apart() -> None:
     reference[1:3, 2:6, 2:6] = True
     predicted = reference.copy()
     predicted[3, 9, 9] = True  # a speck
-    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=False)
+    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0))
     assert (whole.masks, largest.masks) == ("as predicted", "largest component")
     assert whole.dice == 2 * 32 / 65 and whole.ravd_percent == pytest.approx(100 / 32)
     assert whole.mssd_mm == pytest.approx(math.sqrt(2**2 + 4**2 + 4**2))
     assert (largest.dice, largest.ravd_percent, largest.assd_mm, largest.mssd_mm, largest.score) == (1, 0, 0, 0, 100)
 
-    missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0), with_monai=False)
+    missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0))
     means = challenge_averages([whole, largest, *missed])
     assert means["as predicted"]["test"]["mssd_mm"] == whole.mssd_mm  # no distance to nothing
     assert means["largest component"]["test"]["score"] == 50  # but no points for it either
-    assert math.isnan(whole.hd95_mm) and math.isnan(whole.surface_dice)
 
 
 def test_monai_measures_stand_beside_the_challenges() -> None:
-    pytest.importorskip("monai")
     reference = np.zeros((4, 40, 12), bool)
     reference[1:3, 2:6, 2:6] = True
     predicted = reference.copy()
     predicted[1:3, 30:34, 2:6] = True  # 28 rows away
-    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0), with_monai=True)
+    whole, largest = challenge_scores("7", "test", predicted, reference, (2.0, 1.0, 1.0))
     assert whole.hd95_mm > 20 and whole.surface_dice == pytest.approx(2 / 3, abs=0.02)
     assert (largest.hd95_mm, largest.surface_dice) == (0, 1)
 
@@ -126,7 +124,7 @@ def test_the_largest_component_is_chosen_by_the_mean_dice_of_validation_patients
     two_parts[:, :, 6:8] = False  # half of the liver is lost without the smaller part
 
     def scored(side: str, predicted: np.ndarray) -> list[ChallengeScore]:
-        return challenge_scores("a", side, predicted, true, (1.0, 1.0, 1.0), False)
+        return challenge_scores("a", side, predicted, true, (1.0, 1.0, 1.0))
 
     assert largest_gains(scored("val", with_island)) and not largest_gains(scored("val", two_parts))
     assert not largest_gains(scored("test", with_island)) and not largest_gains(scored("val", true))
