@@ -65,7 +65,7 @@ def main(cfg: DictConfig) -> None:
         search = find_scans(source, place / UNPACKED, modality=choices.common_modality(models))
         say_left_out(search)
         outcomes = predict(expect_one(file, choose(search.scans, config.names())), predictor, recipe, place)
-        write_summaries(search, outcomes, place)
+        write_summaries(search, outcomes, predictor.trained_on, place)
         take_file(file, outcomes)
     closing_words(search, outcomes, output)
 

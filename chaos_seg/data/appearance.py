@@ -1,7 +1,8 @@
 """What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -95,20 +96,56 @@ class TrainingRange:
         )
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """A value of a scan beside the least and the greatest of training."""
+
+    what: str
+    value: float
+    low: float
+    high: float
+    beyond: bool
+    sentence: str
+
+
+def _beside(scan: Appearance, training: TrainingRange) -> Iterator[_Beside]:
+    for name, value, low, high in zip(("z", "y", "x"), scan.spacing_mm, *training.spacing_mm, strict=True):
+        within = low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE)
+        beyond = bool(np.isfinite(value)) and not within
+        sentence = f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm"
+        yield _Beside(f"spacing along {name}, mm", value, low, high, beyond, sentence)
+    if training.modality == "CT":
+        for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
+            beyond = not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE
+            lies = f"{percent} % of the body lies below"
+            sentence = f"{lies} {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
+            yield _Beside(f"{lies}, HU", value, low, high, beyond, sentence)
+
+
 def unlike_training(scan: Appearance, training: TrainingRange | None) -> list[str]:
     """How a scan differs from what the model was trained on, a sentence each; `training` None is unknown, and said."""
     sentences = []
-    in_hu = training is None or training.modality == "CT"
-    if scan.cold_share < MIN_COLD_SHARE and in_hu:
+    if scan.cold_share < MIN_COLD_SHARE and (training is None or training.modality == "CT"):
         sentences.append(f"{100 * scan.cold_share:.1f} % of pixels are air or fat: no CT in HU, or a lost rescale")
     if training is None:
         return [*sentences, "unknown whether it is like the training data: the checkpoint does not say"]
-    for name, value, low, high in zip(("z", "y", "x"), scan.spacing_mm, *training.spacing_mm, strict=True):
-        if np.isfinite(value) and not low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE):
-            sentences.append(f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm")
-    for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
-        if in_hu and not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE:
-            sentences.append(
-                f"{percent} % of the body lies below {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
+    return sentences + [one.sentence for one in _beside(scan, training) if one.beyond]
+
+
+def drift(scans: Sequence[Appearance], training: Sequence[TrainingRange]) -> list[dict[str, Any]]:
+    """Of each value what models were trained on, from the least to the greatest, the same of these scans, and how many
+    of them lie beyond what one of the models has seen.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for scan in scans:
+        beyond: dict[str, bool] = {}
+        for one in [one for ranges in training for one in _beside(scan, ranges)]:
+            row = table.setdefault(
+                one.what, {"what": one.what, "training": [one.low, one.high], "scans": [one.value] * 2, "beyond": 0}
             )
-    return sentences
+            row["training"] = [min(row["training"][0], one.low), max(row["training"][1], one.high)]
+            row["scans"] = [min(row["scans"][0], one.value), max(row["scans"][1], one.value)]
+            beyond[one.what] = beyond.get(one.what, False) or one.beyond
+        for what, is_beyond in beyond.items():
+            table[what]["beyond"] += is_beyond
+    return [*table.values()]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from chaos_seg.data.appearance import TrainingRange, unlike_training
+from chaos_seg.data.appearance import unlike_training
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import FoundScan
@@ -146,7 +146,7 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     volume_ml = scan.volume_ml(pixels)
     notes = [*scan.warnings, *_squeezed(scan)]
     notes += dict.fromkeys(note for writer in writers.values() for note in writer.notes)
-    unlike = [*dict.fromkeys(_unlike_training(prediction, predictor))]
+    unlike = [*dict.fromkeys(s for one in predictor.trained_on for s in unlike_training(prediction.appearance, one))]
     notes += unlike
     suspicious: list[SliceAlarm] = []
     dice: Mapping[str, Any] = {}
@@ -167,6 +167,7 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
         "warnings": notes,
         "refused": refused,
         "dice": dice,
+        "appearance": asdict(prediction.appearance),
         "alarms": [asdict(alarm) for alarm in suspicious],
         "seconds": {key: round(value, 2) for key, value in prediction.seconds.items()},
         "made_of": {"scan": found.identity, **asdict(recipe)},
@@ -205,12 +206,6 @@ def _write_masks(
 def _squeezed(scan: Scan) -> list[str]:
     rows, columns = (scan.shape[axis] for axis in Axial.of(scan).axes[1:])
     return [f"axial slices of {rows} x {columns}: the network sees them squeezed to a square"] * (rows != columns)
-
-
-def _unlike_training(prediction: Prediction, predictor: Predictor) -> list[str]:
-    ranges = [segmenter.training_range for segmenter in predictor.segmenters]
-    training_ranges = [TrainingRange(**one) if one else None for one in ranges]
-    return [sentence for one in training_ranges for sentence in unlike_training(prediction.appearance, one)]
 
 
 def _looked_through(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:

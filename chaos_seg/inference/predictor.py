@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from chaos_seg.data.appearance import TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.temperature import by_temperature
 from chaos_seg.inference.mask import PackedMask
@@ -32,6 +33,11 @@ class Predictor:
     def __post_init__(self) -> None:
         for segmenter in self.segmenters:
             segmenter.to(self.device).eval()
+
+    @property
+    def trained_on(self) -> list[TrainingRange | None]:
+        """What each model has seen; None where its checkpoint does not say."""
+        return [TrainingRange(**seen) if (seen := one.training_range) else None for one in self.segmenters]
 
     @torch.inference_mode()
     def passes(self, scan: Scan) -> Iterator[np.ndarray]:

@@ -1,15 +1,17 @@
 """What became of every scan and file of an input: tables of the output folder, and the last words."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chaos_seg.data.appearance import Appearance, TrainingRange, drift
 from chaos_seg.data.scans import Search
 from chaos_seg.errors import UserError
 from chaos_seg.files import read_csv, write_csv, write_json
 from chaos_seg.inference.formats.measures import FILE
 from chaos_seg.inference.outputs import Outcome
+from chaos_seg.reporting.tables import Column, Table
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +40,27 @@ def _summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def write_summaries(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:
-    """summary.json, and of the scans that were measured summary.csv."""
-    write_json(output / "summary.json", _summary_of(search, outcomes))
+def write_summaries(
+    search: Search, outcomes: Sequence[Outcome], trained_on: Sequence[TrainingRange | None], output: Path
+) -> None:
+    """summary.json, and of the scans that were measured summary.csv; says how scans lie to the training data."""
+    seen = [Appearance(**one.summary["appearance"]) for one in outcomes if "appearance" in one.summary]
+    rows = drift(seen, [one for one in trained_on if one is not None])
+    write_json(output / "summary.json", {**_summary_of(search, outcomes), "drift": rows})
+    if len(seen) > 1 and rows:
+        log.info("\n%s\n", _drift_table(rows, len(seen)).as_text())
     files = {outcome.name: output / outcome.name / FILE for outcome in outcomes if outcome.failure is None}
     if rows := [{**row, "scan": name} for name, file in files.items() if file.exists() for row in read_csv(file)]:
         write_csv(output / "summary.csv", rows)
+
+
+def _drift_table(rows: Sequence[Mapping[str, Any]], scans: int) -> Table:
+    titles = ("", "training", f"these {scans} scans", "scans beyond")
+    cells = [
+        [row["what"], *("{:.4g} to {:.4g}".format(*row[key]) for key in ("training", "scans")), row["beyond"]]
+        for row in rows
+    ]
+    return Table("drift", "Beside the training data, least to greatest", [Column(title) for title in titles], cells)
 
 
 def closing_words(search: Search, outcomes: Sequence[Outcome], output: Path) -> None:

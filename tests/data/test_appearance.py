@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from chaos_seg.data.appearance import Appearance, TrainingRange, unlike_training
+from chaos_seg.data.appearance import Appearance, TrainingRange, drift, unlike_training
 from chaos_seg.data.scan import Scan
 
 SPACING_MM = (6.0, 2.5, 2.5)
@@ -94,3 +94,14 @@ def test_an_appearance_is_that_of_every_fourth_slice() -> None:
     assert read == [0, 4, 8] and scan.spacing_mm == (6.0, 2.5, 2.5)
     assert scan.body_hu == tuple(np.percentile(hu[hu > -150], (5, 50, 95), method="inverted_cdf"))
     assert scan.cold_share == (hu == -1000).mean()
+
+
+def test_drift_counts_a_scan_once_that_lies_beyond_either_model() -> None:
+    near, far = (
+        TrainingRange(([low] * 3, [high] * 3), ([0.0] * 3, [50.0] * 3)) for low, high in ((1.0, 2.0), (4.0, 5.0))
+    )
+    scans = [Appearance((spacing, 1.5, 4.5), (20.0, 20.0, 20.0), 0.3) for spacing in (1.5, 9.0)]
+    z, y, _, hu, *_ = drift(scans, [near, far])
+    assert (z["training"], z["scans"], z["beyond"]) == ([1.0, 5.0], [1.5, 9.0], 2)  # 1.5 is beyond the second alone
+    assert y["beyond"] == 2 and hu["beyond"] == 0
+    assert drift([], [near]) == [] and drift(scans, []) == []
