@@ -78,6 +78,7 @@ class TrainConfig:
     init: str | None
     freeze_encoder: bool
     ema_decay: float
+    half_size_epochs: int
     ckpt_path: str | None
     data: DataConfig
     # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
@@ -96,6 +97,7 @@ class TrainConfig:
         for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
+        _expect(self.half_size_epochs >= 0, "half_size_epochs", self.half_size_epochs, "a number from 0")
         _expect(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number from 0 to below 1")
         _expect_threshold(self.threshold)
 
@@ -182,6 +184,11 @@ class PostprocessConfig:
 @dataclass
 class TtaConfig:
     rotations_deg: list[float]
+    scales: list[float]
+
+    def views(self) -> list[list[float]]:
+        """Every angle in degrees at every scale."""
+        return [[angle, scale] for scale in self.scales for angle in self.rotations_deg]
 
 
 @dataclass
@@ -208,6 +215,7 @@ class PredictConfig:
         _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
+        _expect(min(self.tta.scales, default=0) > 0, "tta.scales", self.tta.scales, "at least one, each above 0")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
 

@@ -77,7 +77,9 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         settings = {**flat(asdict(config)), "init": init and init["sha256"]}
         run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
     checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
-    options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger, config.ema_decay)
+    options = trainer_options(
+        run, config.epochs, config.overlay_every_epochs, config.logger, config.ema_decay, config.half_size_epochs
+    )
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)

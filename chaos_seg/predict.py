@@ -47,20 +47,20 @@ def main(cfg: DictConfig) -> None:
     models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
     threshold = choices.common_threshold(models) if config.threshold is None else config.threshold
     config.postprocess.largest_component = choices.chosen_largest(models, config.postprocess.largest_component)
-    postprocess, angles = asdict(config.postprocess), list(config.tta.rotations_deg)
+    postprocess, views = asdict(config.postprocess), config.tta.views()
     recipe = Recipe(
         models=[model_hash(Path(path)) for path in config.checkpoints()],
         threshold=threshold,
         postprocess=postprocess,
-        rotations_deg=angles,
+        views=views,
         formats=names,
         alarms=config.alarms,
-        held_out=held_out(config.checkpoints(), threshold, postprocess, angles),
+        held_out=held_out(config.checkpoints(), threshold, postprocess, views),
         chaos_seg=version("chaos_seg"),
         format=options,
     )
     choices.expect_temperatures(models, config.checkpoints(), options)
-    predictor = Predictor(models, choices.chosen_device(config.device), config.batch_size, config.tta.rotations_deg)
+    predictor = Predictor(models, choices.chosen_device(config.device), config.batch_size, views)
     with held(file.place if file else output, keep=file is None) as place:
         search = find_scans(source, place / UNPACKED, modality=choices.common_modality(models))
         say_left_out(search)

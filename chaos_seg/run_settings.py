@@ -79,7 +79,7 @@ def renamed(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as they are called now, those that came later at what was done before; before there were slots all was
     the study's U-Net with Adam.
     """
-    settings = {"init": None, "freeze_encoder": False, "ema_decay": 0.0, **settings}
+    settings = {"init": None, "freeze_encoder": False, "ema_decay": 0.0, "half_size_epochs": 0, **settings}
     if "model" not in settings:
         return settings
     rest = {key: value for key, value in settings.items() if key not in ("model", "transform")}

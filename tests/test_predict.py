@@ -233,7 +233,7 @@ def test_the_command_as_a_user_gives_it(
         PatientID="q",
     )
     paths[1].write_bytes(paths[1].read_bytes()[:-500])
-    choices = ("postprocess=largest", "tta=rotate", "formats=[nifti]", "batch_size=2")
+    choices = ("postprocess=largest", "tta=rotate", "tta.scales=[0.9,1]", "formats=[nifti]", "batch_size=2")
     shutil.copy(checkpoint, checkpoint.with_name("fold1.ckpt"))
     code, said = predict("input=two", "output=two_out", f'ckpt="{checkpoint.parent}/*.ckpt"', *choices)
     models = json.loads((tmp_path / "two_out" / "good" / "summary.json").read_text())["made_of"]["models"]

@@ -39,7 +39,7 @@ class Recipe:
     models: list[str]  # SHA-256 of the checkpoints
     threshold: float
     postprocess: dict[str, bool]  # largest_component, fill_holes
-    rotations_deg: list[float]
+    views: list[list[float]]  # angle in degrees and scale
     formats: list[str] | None
     alarms: bool
     held_out: list[list[float]]  # see promise.held_out()

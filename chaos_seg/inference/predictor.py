@@ -22,13 +22,14 @@ class Predictor:
     """One trained model, or the mean of several; each prepares its input as it was trained.
 
     `batch_size` slices are seen at once: by default one on a CPU, where eight take twice the time a slice at 512 px.
-    `rotations_deg` are the angles at which each slice is seen (test-time augmentation), turned back and averaged.
+    `views` are angles in degrees with scales, at which each slice is seen (test-time augmentation), turned back and
+    averaged.
     """
 
     segmenters: Sequence[Segmenter]
     device: torch.device
     batch_size: int | None = None
-    rotations_deg: Sequence[float] = (0.0,)
+    views: Sequence[Sequence[float]] = ((0.0, 1.0),)
 
     def __post_init__(self) -> None:
         for segmenter in self.segmenters:
@@ -41,10 +42,10 @@ class Predictor:
 
     @torch.inference_mode()
     def passes(self, scan: Scan) -> Iterator[np.ndarray]:
-        """Of each slice of a scan, the probability of liver by each model at each angle.
+        """Of each slice of a scan, the probability of liver by each model in each view.
 
         Yields:
-            float32 (models * angles, rows, columns).
+            float32 (models * views, rows, columns).
         """
         alone = all(segmenter.preprocessing.channels == 1 for segmenter in self.segmenters)
         scan = replace(scan, read=lru_cache(1 if alone else NEIGHBOURS)(scan.read))  # read once for all
@@ -53,9 +54,9 @@ class Predictor:
             ranks = range(first, min(first + at_once, scan.slices))
             batch = [[segmenter.preprocessing.hu(scan, rank) for segmenter in self.segmenters] for rank in ranks]
             seen = [
-                (segmenter.preprocessing, hu, self._seen_by(segmenter, hu, angle))
+                (segmenter.preprocessing, hu, self._seen_by(segmenter, hu, *view))
                 for segmenter, hu in zip(self.segmenters, zip(*batch, strict=True), strict=True)
-                for angle in self.rotations_deg
+                for view in self.views
             ]
             for number in range(len(batch)):
                 yield np.stack([preprocessing.back(one[number], hu[number]) for preprocessing, hu, one in seen])
@@ -63,7 +64,7 @@ class Predictor:
     def mean(self, passes: np.ndarray, calibrated: bool = False) -> np.ndarray:
         """Of passes() over one slice, as they are or each by the temperature of its model: float32 (rows, columns)."""
         if calibrated:
-            temperatures = [segmenter.temperature or 1.0 for segmenter in self.segmenters for _ in self.rotations_deg]
+            temperatures = [segmenter.temperature or 1.0 for segmenter in self.segmenters for _ in self.views]
             passes = np.stack([by_temperature(one, t) for one, t in zip(passes, temperatures, strict=True)])
         mean: np.ndarray = passes.mean(axis=0)
         return mean
@@ -77,18 +78,21 @@ class Predictor:
         """Liver where 255 * probability is above the threshold."""
         return PackedMask(probability * 255 > threshold for probability in self.probabilities(scan))
 
-    def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float) -> np.ndarray:
+    def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float, scale: float) -> np.ndarray:
         images = [segmenter.preprocessing.image(hu) for hu in batch]
-        if angle:
-            images = [_turned(image, angle, cv2.BORDER_REPLICATE) for image in images]
+        moved = (angle, scale) != (0, 1)
+        if moved:
+            images = [_turned(image, angle, scale, cv2.BORDER_REPLICATE) for image in images]
         logits = segmenter(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device))
         probability: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
-        return np.stack([_turned(one, -angle, cv2.BORDER_CONSTANT) for one in probability]) if angle else probability
+        if not moved:
+            return probability
+        return np.stack([_turned(one, -angle, 1 / scale, cv2.BORDER_CONSTANT) for one in probability])
 
 
-def _turned(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
-    """An image (size, size), or with channels, turned about its centre, bilinear."""
+def _turned(image: np.ndarray, degrees: float, scale: float, border: int) -> np.ndarray:
+    """An image (size, size), or with channels, turned and scaled about its centre, bilinear."""
     size = len(image)
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 1.0)
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, scale)
     turned = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return turned.reshape(image.shape)  # OpenCV drops a single channel

@@ -12,12 +12,15 @@ from chaos_seg.run_folder import RunFolder
 
 
 def held_out(
-    checkpoints: Sequence[str | Path], threshold: float, postprocess: Mapping[str, bool], rotations_deg: Sequence[float]
+    checkpoints: Sequence[str | Path],
+    threshold: float,
+    postprocess: Mapping[str, bool],
+    views: Sequence[Sequence[float]],
 ) -> list[list[float]]:
     """Guessed and true Dice of each patient that the run of one of the checkpoints held out, means over runs; none
     where a run has no scores, or not of masks that are made like these.
     """
-    if postprocess["fill_holes"] or any(rotations_deg):
+    if postprocess["fill_holes"] or views != [[0, 1]]:
         return []
     masks = "largest component" if postprocess["largest_component"] else "as predicted"
     pairs: dict[str, list[list[float]]] = {}

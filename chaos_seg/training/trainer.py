@@ -15,6 +15,7 @@ from chaos_seg.registry import LOGGERS, build_all
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.callbacks import ProgressBar, ValidationOverlays
 from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
+from chaos_seg.training.half_size import HalfSize
 from chaos_seg.training.loggers import EpochTable
 
 
@@ -55,10 +56,16 @@ def device_name(device: torch.device) -> str:
 
 
 def trainer_options(
-    run: RunFolder, epochs: int, overlay_every_epochs: int, loggers: Mapping[str, Any], ema_decay: float = 0.0
+    run: RunFolder,
+    epochs: int,
+    overlay_every_epochs: int,
+    loggers: Mapping[str, Any],
+    ema_decay: float = 0.0,
+    half_size_epochs: int = 0,
 ) -> dict[str, Any]:
     """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder; with `ema_decay` of
     the moving average of the weights (Tarvainen and Valpola 2017, arXiv:1703.01780), in place of the weights.
+    `half_size_epochs` see images of half the size.
     """
     others = {name: options for name, options in loggers.items() if name != "csv"}
     every_epoch: dict[str, Any] = {
@@ -75,6 +82,7 @@ def trainer_options(
             RunCheckpoint(filename="last", **every_epoch),
             ValidationOverlays(overlay_every_epochs),
             ProgressBar(),
+            *([HalfSize(half_size_epochs)] if half_size_epochs else []),
             *([EMAWeightAveraging(decay=ema_decay)] if ema_decay else []),  # behind whatever looks at the average
         ],
         "plugins": [AtomicCheckpointIO()],

@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -166,15 +165,6 @@ def test_masks_that_are_marked_all_over_against_brute_force(
             patch.setattr(distances, "MANY", 0)
             patch.setattr(distances, "cKDTree", None)
             assert metrics(chaos_scores(a, b, spacing)) == pytest.approx(by_tree, rel=1e-14)
-
-
-@pytest.mark.slow
-def test_a_bad_mask_takes_seconds_not_minutes() -> None:
-    rng = np.random.default_rng(0)
-    liver = np.stack([plane for _, plane in render(rng, 30, 512)])
-    start = time.process_time()
-    chaos_scores(rng.random(liver.shape) < 0.5, liver, (5.0, 0.7, 0.7))
-    assert time.process_time() - start < 6  # of the 12 that KD-trees take
 
 
 def test_border_is_the_brute_forces() -> None:

@@ -39,10 +39,21 @@ def test_a_turned_pass_is_turned_back() -> None:
     rows, columns = np.indices((64, 64))
     hu = np.where((np.abs(rows - 20) < 6) & (np.abs(columns - 40) < 10), 800, -800).astype(np.int16)
     model = Odds()
-    (passes,) = predictor(model, rotations_deg=(0.0, 30.0)).passes(scan_of(hu))
+    (passes,) = predictor(model, views=((0.0, 1.0), (30.0, 1.0))).passes(scan_of(hu))
     straight, turned = model.seen
     assert np.abs(straight - turned).mean() > 0.05  # the network saw something else
     assert np.abs(passes[0] - passes[1])[8:-8, 8:-8].mean() < 0.02  # and says the same of each place
+    assert np.abs(passes[0] - passes[1]).max(initial=0, where=hu > 0) < 0.6
+
+
+def test_a_scaled_pass_is_scaled_back() -> None:
+    rows, columns = np.indices((64, 64))
+    hu = np.where((np.abs(rows - 20) < 8) & (np.abs(columns - 40) < 10), 800, -800).astype(np.int16)
+    model = Odds()
+    (passes,) = predictor(model, views=((0.0, 1.0), (0.0, 1.2))).passes(scan_of(hu))
+    straight, larger = model.seen
+    assert (larger > 0).sum() == pytest.approx(1.2**2 * (straight > 0).sum(), rel=0.1)
+    assert np.abs(passes[0] - passes[1])[8:-8, 8:-8].mean() < 0.02
     assert np.abs(passes[0] - passes[1]).max(initial=0, where=hu > 0) < 0.6
 
 

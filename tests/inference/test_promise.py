@@ -21,10 +21,11 @@ def test_the_patients_of_all_folds_are_taken_once_where_masks_were_made_alike(tm
     folds = [run(tmp_path / "0", {"a": 0.8, "b": 0.9}), run(tmp_path / "1", {"b": 0.7, "c": float("nan")})]
     raw, largest = ({"largest_component": kept, "fill_holes": False} for kept in (False, True))
     expected = [[0.9, 0.8], [0.9, pytest.approx(0.8)]]
-    assert np.array(held_out([*folds, folds[0]], 100, raw, [0.0])).tolist() == expected
-    assert [guess for guess, _ in held_out(folds, 100, largest, [])] == [0.95, 0.95]
-    assert held_out(folds, 127, raw, []) == [] and held_out([tmp_path / "alone.ckpt"], 100, raw, []) == []
-    assert held_out(folds, 100, {**raw, "fill_holes": True}, []) == [] and held_out(folds, 100, raw, [0, 5]) == []
+    assert np.array(held_out([*folds, folds[0]], 100, raw, [[0.0, 1.0]])).tolist() == expected
+    assert [guess for guess, _ in held_out(folds, 100, largest, [[0, 1]])] == [0.95, 0.95]
+    assert held_out(folds, 127, raw, [[0, 1]]) == [] and held_out([tmp_path / "alone.ckpt"], 100, raw, [[0, 1]]) == []
+    assert held_out(folds, 100, {**raw, "fill_holes": True}, [[0, 1]]) == []
+    assert held_out(folds, 100, raw, [[0, 1], [5, 1]]) == held_out(folds, 100, raw, [[0, 0.9]]) == []
 
 
 def test_the_words_say_of_which_scans_the_promise_is() -> None:

@@ -119,7 +119,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainCo
     folder = tmp_path_factory.mktemp("uninterrupted")
 
     def uninterrupted(config: TrainConfig) -> Path:
-        run = folder / f"{config.optimizer['name']}{config.ema_decay}"
+        run = folder / f"{config.optimizer['name']}{config.ema_decay}{config.half_size_epochs}"
         if not run.exists():
             train(config, run)
         return run
@@ -129,7 +129,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainCo
 
 @pytest.mark.parametrize(
     ("batch", "overrides"),
-    [(0, ()), (1, ()), (3, ()), (1, ("optimizer=adamw", "scheduler=cosine")), (1, ("ema_decay=0.6",))],
+    [
+        (0, ()),
+        (1, ()),
+        (3, ()),
+        (1, ("optimizer=adamw", "scheduler=cosine", "half_size_epochs=3")),
+        (1, ("ema_decay=0.6",)),
+    ],
 )
 def test_resumed_run_is_the_uninterrupted_one(
     configure: Configure,
