@@ -72,6 +72,8 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
         def main() -> None:
             with one_sentence():
                 given = [_resumed(text) for text in sys.argv[1:]] if name == "train" else sys.argv[1:]
+                for text in given:
+                    _expect_choice(text)
                 flags = [text for text in given if text in ("-m", "--multirun")]  # argparse wants them first
                 sys.argv[1:] = flags + literal_arguments(quoted_ids([text for text in given if text not in flags]))
             start()
@@ -79,6 +81,14 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
         return main
 
     return as_main
+
+
+def _expect_choice(argument: str) -> None:
+    """Of what is chosen by name (loss, network, ...) Hydra answers null with a traceback."""
+    key, _, value = argument.partition("=")
+    if value in ("null", "") and (CONF_DIR / key).is_dir():
+        names = ", ".join(sorted(file.stem for file in (CONF_DIR / key).glob("*.yaml")))
+        raise UserError(f"{key}={value}: expected one of {names}; leave it out for the default.")
 
 
 def _resumed(argument: str) -> str:

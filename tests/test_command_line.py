@@ -225,3 +225,10 @@ def test_flags_may_stand_anywhere_and_resume_is_short_for_the_last_checkpoint(
         ["ckpt_path='a, b/checkpoints/last.ckpt'", "epochs=3"],
         ["resume=null"],
     ]
+
+
+@pytest.mark.parametrize("argument", ["loss=null", "loss=", "data/split=null"])
+def test_a_choice_of_nothing_is_refused(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", argument])
+    with pytest.raises(SystemExit, match=rf"{argument}: expected one of \w+, .*; leave it out for the default\."):
+        hydra_command("train")(lambda cfg: None)()
