@@ -1,14 +1,13 @@
 """The schema of the configuration, which has its defaults in conf/ and nowhere else."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from chaos_seg.command_line import escaped
 from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.archive import Archive
 from chaos_seg.data.splits import SIDES, Split
@@ -78,7 +77,9 @@ class TrainConfig:
     init: str | None
     freeze_encoder: bool
     ema_decay: float
+    best_by: str  # validation or last
     half_size_epochs: int
+    compile: bool
     ckpt_path: str | None
     data: DataConfig
     # Slots: name and options, registry.py knows which; augmentation and logger {name: options, ...}, in this order.
@@ -97,6 +98,7 @@ class TrainConfig:
         for key in ("image_size", "batch_size", "learning_rate", "epochs", "overlay_every_epochs"):
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
+        _expect(self.best_by in ("validation", "last"), "best_by", self.best_by, "validation or last")
         _expect(self.half_size_epochs >= 0, "half_size_epochs", self.half_size_epochs, "a number from 0")
         _expect(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number from 0 to below 1")
         _expect_threshold(self.threshold)
@@ -214,8 +216,8 @@ class PredictConfig:
             _expect(self.check or getattr(self, key) is not None, key, None, "a path, or check=true")
         _expect(self.formats is None or bool(self.formats), "formats", self.formats, "at least one")
         _expect(self.batch_size is None or self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
-        _expect(bool(self.tta.rotations_deg), "tta.rotations_deg", self.tta.rotations_deg, "at least one angle")
-        _expect(min(self.tta.scales, default=0) > 0, "tta.scales", self.tta.scales, "at least one, each above 0")
+        good = bool(self.tta.rotations_deg) and min(self.tta.scales, default=0) > 0
+        _expect(good, "tta", self.tta, "at least one angle and one scale, all scales above 0")
         if self.threshold is not None:
             _expect_threshold(self.threshold)
 
@@ -274,20 +276,6 @@ def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
         raise UserError(f"{error.full_key or 'configuration'}: {reason}; see conf/ for what there is.") from None
     assert isinstance(result, schema)
     return result
-
-
-def as_yaml(config: TrainConfig) -> str:
-    """The settings as text that OmegaConf reads back as they are, without an interpolation in any path."""
-    return OmegaConf.to_yaml(literal(asdict(config)))
-
-
-def literal(value: Any) -> Any:
-    """Plain settings in which OmegaConf finds no interpolation."""
-    if isinstance(value, dict):
-        return {key: literal(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [literal(inner) for inner in value]
-    return escaped(value) if isinstance(value, str) else value
 
 
 def _run_dir(ckpt_path: str | None, fresh: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from chaos_seg.config import TrainConfig, as_yaml
+from chaos_seg.config import TrainConfig
 from chaos_seg.data.audit import counted, refuse_errors
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.datamodule import ChaosDataModule, worker_count
@@ -21,11 +21,12 @@ from chaos_seg.data.store import StoredScan, data_hash, open_patients
 from chaos_seg.evaluation.scores import check_metrics
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import complete_settings, flat, free_to_resume, network_input, weights_update
+from chaos_seg.run_settings import as_yaml, complete_settings, flat, free_to_resume, network_input, weights_update
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.initial import begun, told
+from chaos_seg.training.levers import levers
 from chaos_seg.training.segmenter import Segmenter
 from chaos_seg.training.trainer import build_trainer, device_name, trainer_options
 
@@ -77,15 +78,14 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         settings = {**flat(asdict(config)), "init": init and init["sha256"]}
         run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
     checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
-    options = trainer_options(
-        run, config.epochs, config.overlay_every_epochs, config.logger, config.ema_decay, config.half_size_epochs
-    )
+    beside = levers(config.ema_decay, config.half_size_epochs, config.batch_size if config.compile else None)
+    options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger, beside, config.best_by)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
         device = device_name(trainer.strategy.root_device)
         made = any(scan.synthetic for scan in scans)
         record(device=device, processes=trainer.world_size, seed=config.seed, data=facts, init=init, synthetic=made)
-        run.begin(as_yaml(config), split)  # marks the folder as a run that can be resumed
+        run.begin(as_yaml(asdict(config)), split)  # marks the folder as a run that can be resumed
         if init and not checkpoint:
             log.info("%s", told(init))
         head = f"{config.loss['name']} loss: {len(data.datasets['train'])} training and {len(data.datasets['val'])}"

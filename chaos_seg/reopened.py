@@ -9,13 +9,13 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from chaos_seg.config import TrainConfig, checked, literal
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.data.store import StoredScan, data_hash
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, decoded_sides, open_sides, train
 from chaos_seg.files import locked
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import complete_settings, flat, free_to_resume, is_incidental
+from chaos_seg.run_settings import complete_settings, flat, free_to_resume, is_incidental, literal
 from chaos_seg.training.checkpoints import model_hash, read_checkpoint
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from chaos_seg.command_line import escaped
 from chaos_seg.registry import (
     AUGMENTATIONS,
     LOGGERS,
@@ -79,7 +82,15 @@ def renamed(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as they are called now, those that came later at what was done before; before there were slots all was
     the study's U-Net with Adam.
     """
-    settings = {"init": None, "freeze_encoder": False, "ema_decay": 0.0, "half_size_epochs": 0, **settings}
+    settings = {
+        "init": None,
+        "freeze_encoder": False,
+        "ema_decay": 0.0,
+        "best_by": "validation",
+        "half_size_epochs": 0,
+        "compile": False,
+        **settings,
+    }
     if "model" not in settings:
         return settings
     rest = {key: value for key, value in settings.items() if key not in ("model", "transform")}
@@ -102,3 +113,17 @@ def renamed(settings: dict[str, Any]) -> dict[str, Any]:
         "scheduler": {"name": "constant"},
         "logger": {"tensorboard": {}},
     }
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """The settings as text that OmegaConf reads back as they are, without an interpolation in any path."""
+    return OmegaConf.to_yaml(literal(settings))
+
+
+def literal(value: Any) -> Any:
+    """Plain settings in which OmegaConf finds no interpolation."""
+    if isinstance(value, dict):
+        return {key: literal(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [literal(inner) for inner in value]
+    return escaped(value) if isinstance(value, str) else value

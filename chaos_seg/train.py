@@ -16,11 +16,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from chaos_seg.command_line import command, hydra_command
-from chaos_seg.config import TrainConfig, checked, literal
+from chaos_seg.config import TrainConfig, checked
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
 from chaos_seg.reopened import keeping_the_models, stopped_before
 from chaos_seg.run_folder import RunFolder
+from chaos_seg.run_settings import literal
 
 log = logging.getLogger(__name__)
 

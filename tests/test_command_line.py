@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -23,10 +23,10 @@ from chaos_seg.config import (
     ShareConfig,
     SubmitConfig,
     TrainConfig,
-    as_yaml,
     checked,
 )
 from chaos_seg.errors import UserError
+from chaos_seg.run_settings import as_yaml
 
 SCHEMAS = {
     "train": TrainConfig,
@@ -178,7 +178,7 @@ def text_settings(schema: Any, prefix: str = "") -> set[str]:
 
 
 def test_each_setting_that_is_text_is_a_path_a_name_or_a_choice() -> None:
-    choices = {"device", "downloads.url", "downloads.md5"}
+    choices = {"device", "best_by", "downloads.url", "downloads.md5"}
     choices |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision", "deterministic")}
     settings = {name for schema in SCHEMAS.values() for name in text_settings(schema)}
     lists = {"formats", "format", "trainer.limit_train_batches"}
@@ -208,7 +208,7 @@ def test_wildcards_in_odd_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_runs_settings_are_read_back_as_they_were(text: str, tmp_path: Path) -> None:
     config = composed("train", "data.root=x", "data.split.val=[a]")
     config.data.root, config.name, config.data.split["val"] = text, text, [text]
-    (tmp_path / "config.yaml").write_text(as_yaml(config))
+    (tmp_path / "config.yaml").write_text(as_yaml(asdict(config)))
     assert checked(TrainConfig, OmegaConf.load(tmp_path / "config.yaml")) == config
 
 

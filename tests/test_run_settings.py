@@ -7,7 +7,21 @@ def test_a_setting_is_incidental_by_its_whole_name() -> None:
 
 
 def test_a_run_made_before_a_model_could_be_begun_with_began_with_none() -> None:
-    later = {"init": None, "freeze_encoder": False, "ema_decay": 0.0, "half_size_epochs": 0}
+    later = {
+        "init": None,
+        "freeze_encoder": False,
+        "ema_decay": 0.0,
+        "best_by": "validation",
+        "half_size_epochs": 0,
+        "compile": False,
+    }
     assert renamed({"network": {"name": "unet"}}) == {**later, "network": {"name": "unet"}}
-    changed = {"init": "a.ckpt", "freeze_encoder": True, "ema_decay": 0.9, "half_size_epochs": 2}
+    changed = {
+        "init": "a.ckpt",
+        "freeze_encoder": True,
+        "ema_decay": 0.9,
+        "best_by": "last",
+        "half_size_epochs": 2,
+        "compile": True,
+    }
     assert renamed(changed) == changed

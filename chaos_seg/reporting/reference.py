@@ -250,8 +250,8 @@ SETTINGS = (
     Setting(
         "Weights that are scored",
         None,
-        "The study does not say which epoch; validation chooses, the test patients do not.",
-        here="the epoch with the best mean volume Dice over the validation patients",
+        "The study does not say which epoch; the Dice of validation patients chooses, test patients never do.",
+        ("best_by",),
     ),
     Setting(
         "Threshold",

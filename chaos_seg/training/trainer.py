@@ -8,14 +8,12 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from chaos_seg.errors import UserError
 from chaos_seg.registry import LOGGERS, build_all
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.callbacks import ProgressBar, ValidationOverlays
 from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
-from chaos_seg.training.half_size import HalfSize
 from chaos_seg.training.loggers import EpochTable
 
 
@@ -60,14 +58,14 @@ def trainer_options(
     epochs: int,
     overlay_every_epochs: int,
     loggers: Mapping[str, Any],
-    ema_decay: float = 0.0,
-    half_size_epochs: int = 0,
+    beside: Sequence[L.Callback] = (),
+    best_by: str = "validation",
 ) -> dict[str, Any]:
-    """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder; with `ema_decay` of
-    the moving average of the weights (Tarvainen and Valpola 2017, arXiv:1703.01780), in place of the weights.
-    `half_size_epochs` see images of half the size.
+    """Of lightning.Trainer, for a run that keeps its best and its last checkpoint in its folder; `best_by` last, the
+    best is the last.
     """
     others = {name: options for name, options in loggers.items() if name != "csv"}
+    monitor = "val/dice" if best_by == "validation" else None
     every_epoch: dict[str, Any] = {
         "dirpath": str(run.checkpoints),
         "save_on_train_epoch_end": True,
@@ -78,12 +76,11 @@ def trainer_options(
         "logger": [*build_all(LOGGERS, others, run.path), EpochTable(run.metrics, epochs)],
         "callbacks": [
             # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
-            RunCheckpoint(filename="best", monitor="val/dice", mode="max", **every_epoch),
+            RunCheckpoint(filename="best", monitor=monitor, mode="max", **every_epoch),
             RunCheckpoint(filename="last", **every_epoch),
             ValidationOverlays(overlay_every_epochs),
             ProgressBar(),
-            *([HalfSize(half_size_epochs)] if half_size_epochs else []),
-            *([EMAWeightAveraging(decay=ema_decay)] if ema_decay else []),  # behind whatever looks at the average
+            *beside,
         ],
         "plugins": [AtomicCheckpointIO()],
         "num_sanity_val_steps": 0,

@@ -4,15 +4,17 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 
-from chaos_seg.config import TrainConfig, as_yaml
+from chaos_seg.config import TrainConfig
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import completed, train
+from chaos_seg.run_settings import as_yaml
 from chaos_seg.training.checkpoints import read_checkpoint
 
 Configure = Callable[..., TrainConfig]
@@ -64,7 +66,7 @@ def test_a_schedule_ends_with_the_epochs_that_its_run_began_with(
     configure: Configure, finished: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "config.yaml").write_text(as_yaml(completed(configure("loss=dice", "scheduler=cosine"))))
+    (tmp_path / "config.yaml").write_text(as_yaml(asdict(completed(configure("loss=dice", "scheduler=cosine")))))
     last = f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"
     with pytest.raises(UserError, match="made with epochs=2, this command asks for 3"):
         train(configure("epochs=3", "loss=dice", "scheduler=cosine", last), tmp_path)
@@ -133,7 +135,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainCo
         (0, ()),
         (1, ()),
         (3, ()),
-        (1, ("optimizer=adamw", "scheduler=cosine", "half_size_epochs=3")),
+        (1, ("optimizer=adamw", "scheduler=cosine", "half_size_epochs=3", "best_by=last")),
         (1, ("ema_decay=0.6",)),
     ],
 )
