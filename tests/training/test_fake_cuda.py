@@ -1,4 +1,4 @@
-"""The losses on fake tensors of a GPU: a tensor left on the wrong device fails here.
+"""Losses, optimizers and levers on fake tensors of a GPU: a tensor left on the wrong device fails here.
 
 Convolutions and indexing ask a build of torch for its CUDA, and can't be faked by one without.
 """
@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from chaos_seg.registry import LOSSES
+from chaos_seg.registry import LOSSES, OPTIMIZERS
+from chaos_seg.training.levers import HalfSize
+from chaos_seg.training.segmenter import Segmenter
 
 MODE = FakeTensorMode()
 SHAPE = (2, 1, 16, 16)
@@ -29,3 +31,24 @@ def test_every_loss_stays_on_the_device_in_single_and_mixed_precision(name: str,
 def test_a_tensor_on_the_wrong_device_fails() -> None:
     with MODE, pytest.raises(RuntimeError, match="device"):
         LOSSES.build({"name": "dice"})(on_cuda(*SHAPE), torch.zeros(*SHAPE))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_every_optimizer_steps_on_the_device(name: str) -> None:
+    with MODE:
+        weight = torch.nn.Parameter(on_cuda(4, 4))
+        weight.grad = on_cuda(4, 4)
+        optimizer = OPTIMIZERS.build({"name": name, "learning_rate": 1e-3}, [weight])
+        optimizer.step()
+        kept = [value for value in optimizer.state[weight].values() if value.ndim]
+    assert kept and all(value.device.type == "cuda" for value in kept)
+
+
+def test_half_the_size_and_deep_supervision_stay_on_the_device() -> None:
+    segmenter = type("Segmenter", (), {"loss": LOSSES.build({"name": "dice_bce"})})
+    with MODE:
+        batch = {"image": on_cuda(*SHAPE), "mask": on_cuda(*SHAPE)}
+        HalfSize(1).on_train_batch_start(type("Trainer", (), {"current_epoch": 0}), None, batch, 0)  # type: ignore[arg-type]
+        assert all(one.device.type == "cuda" and one.shape == (2, 1, 8, 8) for one in batch.values())
+        loss = Segmenter._loss_of(segmenter, (on_cuda(*SHAPE), on_cuda(2, 1, 8, 8)), on_cuda(*SHAPE))  # type: ignore[arg-type]
+    assert loss.device.type == "cuda"
