@@ -20,7 +20,7 @@ def test_the_door_writes_a_card_with_what_is_stated(
     card = (output / "README.md").read_text()
     assert "- **Developed by:** A. Author, B. (2026)\n" in card and "- **Shared by:** Not stated.\n" in card
     assert yaml.safe_load(card.split("---")[1])["license"] == "unknown"
-    assert f"{output}: 12 files as they were handed on; 65536 of 65536 pixels" in capsys.readouterr().out
+    assert f"{output}: 13 files as they were handed on; 65536 of 65536 pixels" in capsys.readouterr().out
     before = {path: path.read_bytes() for path in output.rglob("*.*")}
     with pytest.raises(SystemExit, match=r"mine: expected nothing of this name, found something"):
         share_door.main()

@@ -1,5 +1,7 @@
 """The Dice that a new scan may have, by those that the models' own runs held out."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 from chaos_seg.evaluation.conformal import promised
 from chaos_seg.files import read_csv
 from chaos_seg.run_folder import RunFolder
+from chaos_seg.training.shared import HELD_OUT, is_shared, read_shared
 
 
 def held_out(
@@ -18,19 +21,29 @@ def held_out(
     views: Sequence[Sequence[float]],
 ) -> list[list[float]]:
     """Guessed and true Dice of each patient that the run of one of the checkpoints held out, means over runs; none
-    where a run has no scores, or not of masks that are made like these.
+    where a run has no scores, or not of masks that are made like these, and of several shared models, whose patients
+    have numbers that don't tell which are the same.
     """
     if postprocess["fill_holes"] or views != [[0, 1]]:
         return []
     masks = "largest component" if postprocess["largest_component"] else "as predicted"
     pairs: dict[str, list[list[float]]] = {}
-    for run in dict.fromkeys(map(RunFolder.of_checkpoint, checkpoints)):
-        for row in read_csv(run.held_out) if run.held_out.is_file() else []:
+    if shared := [path for path in map(Path, checkpoints) if is_shared(path)]:
+        tables = [_of_shared(path) for path in shared if len(checkpoints) == 1]
+    else:
+        runs = dict.fromkeys(map(RunFolder.of_checkpoint, checkpoints))
+        tables = [read_csv(run.held_out) for run in runs if run.held_out.is_file()]
+    for table in tables:
+        for row in table:
             pair = [float(row["guess"]), float(row["dice"])]
             alike = float(row["threshold"]) == threshold and row["masks"] == masks
             if alike and np.isfinite(pair).all():
                 pairs.setdefault(row["patient"], []).append(pair)
     return [np.mean(of_patient, axis=0).tolist() for of_patient in pairs.values()]
+
+
+def _of_shared(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(read_shared(path).get(HELD_OUT, b"").decode())))
 
 
 def told(guess: float, pairs: Sequence[Sequence[float]], alike: bool) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from chaos_seg.errors import UserError
-from chaos_seg.files import atomic_file, write_bytes
+from chaos_seg.files import atomic_file, read_csv, write_bytes, write_csv
 from chaos_seg.inference.onnx import export, metadata
 from chaos_seg.reporting.model_card import Model, model_card
 from chaos_seg.reporting.runs import Run, read_runs
@@ -18,7 +18,7 @@ from chaos_seg.sharing.bundle import slice_network, write_bundle
 from chaos_seg.sharing.check import MASK, SLICE, prove, write_check
 from chaos_seg.training.checkpoints import load_segmenter, model_hash, read_checkpoint
 from chaos_seg.training.segmenter import Segmenter
-from chaos_seg.training.shared import CONFIG, SUMS, WEIGHTS, write_shared_checkpoint, write_sums
+from chaos_seg.training.shared import CONFIG, HELD_OUT, SUMS, WEIGHTS, write_shared_checkpoint, write_sums
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ FILES = {
     "model.onnx": "the network for onnxruntime; its metadata says how to make its input",
     "bundle/": "the model as a MONAI bundle",
     f"{SLICE}, {MASK}": "a synthetic slice, and the mask that the model gives of it",
+    HELD_OUT: "of each patient held out, by number, the Dice guessed and reached: what `predict` promises rests on it",
     SUMS: "checksums of all of these: `sha256sum -c SHA256SUMS`",
 }
 
@@ -63,6 +64,10 @@ def share(run: RunFolder, checkpoint: Path, output: Path, stated: Mapping[str, s
 def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[str, str | None]) -> None:
     segmenter, epoch = load_segmenter(checkpoint)
     write_shared_checkpoint(folder, read_checkpoint(checkpoint), model_hash(checkpoint))
+    if (kept := RunFolder(run.folder).held_out).is_file():
+        rows = read_csv(kept)
+        numbers = {patient: number for number, patient in enumerate(dict.fromkeys(row["patient"] for row in rows), 1)}
+        write_csv(folder / HELD_OUT, [{**row, "patient": numbers[row["patient"]]} for row in rows])
     log.info("The network as ONNX, and its masks by onnxruntime")
     export(checkpoint, folder / "model.onnx")
     log.info("A synthetic slice and its mask")

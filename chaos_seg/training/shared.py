@@ -14,7 +14,7 @@ import safetensors.torch
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
 
-WEIGHTS, CONFIG, SUMS = "model.safetensors", "config.json", "SHA256SUMS"
+WEIGHTS, CONFIG, SUMS, HELD_OUT = "model.safetensors", "config.json", "SHA256SUMS", "held_out.csv"
 CHOSEN = ("temperature", "largest_component")  # on validation patients, when a run ends
 MAX_BYTES = 4 << 30  # of what is in a zip
 

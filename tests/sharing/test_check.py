@@ -25,7 +25,7 @@ def test_the_command_proves_folder_and_zip(
         monkeypatch.setattr(sys, "argv", ["predict", f"ckpt={place}", "check=true", "device=cpu"])
         predict_door.main()
         liver = int((np.asarray(Image.open(shared / "check" / "mask.png")) > 0).sum())
-        said = f"{place}: 12 files as they were handed on; 65536 of 65536 pixels of the synthetic slice as expected"
+        said = f"{place}: 13 files as they were handed on; 65536 of 65536 pixels of the synthetic slice as expected"
         assert f"{said}, {liver} of them liver" in capsys.readouterr().out and liver > 1000
 
 

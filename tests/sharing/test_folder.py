@@ -17,12 +17,22 @@ from chaos_seg import share as share_door
 from chaos_seg.config import TrainConfig
 from chaos_seg.experiment import completed, segmenter_of
 from chaos_seg.inference.onnx import export
+from chaos_seg.inference.promise import held_out
 from chaos_seg.registry import PREPROCESSINGS
 from chaos_seg.training.checkpoints import load_segmenter, model_hash
 from chaos_seg.training.initial import begin_with
 
 FILES = {
-    *("README.md", "SHA256SUMS", "model.safetensors", "config.json", "model.onnx", "check/slice.dcm", "check/mask.png"),
+    *(
+        "README.md",
+        "SHA256SUMS",
+        "model.safetensors",
+        "config.json",
+        "model.onnx",
+        "held_out.csv",
+        "check/slice.dcm",
+        "check/mask.png",
+    ),
     *("bundle/LICENSE", "bundle/configs/metadata.json", "bundle/configs/inference.json", "bundle/docs/README.md"),
     *("bundle/models/model.pt", "bundle/models/model.ts"),
 }
@@ -61,6 +71,15 @@ def test_it_is_the_model_of_the_run_wherever_a_checkpoint_is_taken(shared: Path,
         assert chaos_seg.load(str(place)).preprocessing == given.preprocessing
         export(place, tmp_path / "model.onnx")
         assert (tmp_path / "model.onnx").read_bytes() == (shared / "model.onnx").read_bytes()
+
+
+def test_its_promise_is_the_runs(shared: Path) -> None:
+    checkpoint = shared.parent / "run" / "checkpoints" / "best.ckpt"
+    raw = {"largest_component": False, "fill_holes": False}
+    of_run = held_out([checkpoint], 90, raw, [[0, 1]])
+    assert of_run and held_out([shared], 90, raw, [[0, 1]]) == of_run
+    assert held_out([shared.with_name("liver.zip")], 90, raw, [[0, 1]]) == of_run
+    assert held_out([shared, shared.with_name("liver.zip")], 90, raw, [[0, 1]]) == []  # who of one is who of the other?
 
 
 def test_training_begins_with_it_and_its_scores_are_the_runs(
