@@ -59,14 +59,9 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
     sides, split = open_sides(config)
     scans = [scan for of_side in sides.values() for scan in of_side]
     audit = refuse_errors(scans, split.sides) if config.data.audit else {}
-    data = ChaosDataModule(
-        sides,
-        segmenter.preprocessing,
-        Augmentation(config.augmentation),
-        batch_size=config.batch_size,
-        num_workers=worker_count(config.num_workers, config.trainer.accelerator),
-        seed=config.seed,
-    )
+    workers = worker_count(config.num_workers, config.trainer.accelerator)
+    how = {"batch_size": config.batch_size, "num_workers": workers, "seed": config.seed}
+    data = ChaosDataModule(sides, segmenter.preprocessing, Augmentation(config.augmentation), **how)
     segmenter.training_range = training_range(sides["train"])
     facts: dict[str, Any] = {
         "root": config.data.root,
