@@ -1,5 +1,6 @@
 """Finished runs read back from their folders, and what they are called when they stand side by side."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -16,13 +17,15 @@ from chaos_seg.evaluation.scores import ChallengeScore, PatientScore
 from chaos_seg.evaluation.temperature import BINS, LOGITS
 from chaos_seg.files import read_csv, read_json
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.run_settings import flat, is_incidental
+from chaos_seg.run_settings import complete_settings, flat, is_incidental
 
 T = TypeVar("T", PatientScore, ChallengeScore)
 
 # Runs that differ in these alone repeat one experiment.
 REPEATS = ("seed", "data.split.fold")
 # What scores on the same data don't depend on, beside what is incidental.
+_TOLD = "?"  # no value's repr()
+MANY = 4  # different experiments beside each other
 _NO_ARM = ("data.audit", "trainer.strategy", "trainer.deterministic")
 
 
@@ -107,7 +110,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         needed = (run.summary, run.config, run.manifest_file, run.per_patient, run.challenge, run.metrics)
         if missing := [file.name for file in needed if not file.is_file()]:
             raise UserError(f"{folder}: expected a finished run, found no {missing[0]}; train or evaluate it first.")
-        config = flat(run.settings())
+        config = flat(_with_defaults(run.settings()))
         summaries.append(read_json(run.summary))
         manifests.append(run.manifest())
         # How many, not which: a list and "auto" don't say.
@@ -134,11 +137,20 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     ]
 
 
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """With options that came after the run at their default; as they are when a slot has no such entry here."""
+    try:
+        return complete_settings(settings)
+    except UserError:
+        return settings
+
+
 def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each config is called beside the others: the name of its loss, the names of other slots' entries that
-    differ, and KEY=VALUE of what differs besides.
+    differ, KEY=VALUE of what differs besides, and "without" a step of the augmentation.
 
-    Seed and fold only repeat an experiment; an entry's options are told when they differ among those of its name.
+    Seed and fold only repeat an experiment; an entry's options are told when they differ among those of its name. Among
+    MANY and more what most of them have is not told.
     """
 
     def differ(key: str) -> bool:
@@ -154,17 +166,31 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key in dict.fromkeys(key for config in configs for key in config)
         if key not in (*_NO_ARM, *REPEATS, "loss.name") and not is_incidental(key) and differ(key)
     ]
+    usual = _usual(configs, keys)
     names = [key for key in keys if key.endswith(".name") and not key.startswith("data.")]
-    return [
-        ", ".join(
-            [
-                config["loss.name"],
-                *(str(config[key]) for key in names if key in config),
-                *(f"{key}={config[key]}" for key in keys if key in config and key not in names),
-            ]
-        )
-        for config in configs
-    ]
+    arms = []
+    for config in configs:
+        told = [key for key in keys if key in config and usual.get(key, _TOLD) != repr(config[key])]
+        gone = [key for key in keys if key.startswith("augmentation.") and key in usual and key not in config]
+        steps = ", ".join(dict.fromkeys(key.split(".")[1] for key in gone))
+        parts = [str(config[key]) for key in names if key in told]
+        parts += [f"{key}={config[key]}" for key in told if key not in names]
+        arms.append(", ".join([config["loss.name"], *parts, *([f"without {steps}"] if steps else [])]))
+    return arms
+
+
+def _usual(configs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, str]:
+    """Of keys the value that more than half of MANY different configs have."""
+    different = {tuple(repr(config.get(key, _TOLD)) for key in ("loss.name", *keys)) for config in configs}
+    if len(different) < MANY:
+        return {}
+    counted = {
+        key: Counter(values).most_common(1)[0]
+        for key, *values in zip(keys, *(row[1:] for row in different), strict=True)
+    }
+    return {
+        key: value for key, (value, count) in counted.items() if 2 * count > len(different) and value != repr(_TOLD)
+    }
 
 
 def scored_sides(runs: Sequence[Run]) -> list[str]:

@@ -36,6 +36,18 @@ def test_arms_are_named_by_what_differs() -> None:
     ]
 
 
+def test_in_an_ablation_each_is_named_by_what_is_special() -> None:
+    best = {"loss.name": "dice_bce", "network.name": "resunet", "network.base": 16, "seed": 0}
+    best |= {"augmentation.affine.degrees": 15, "augmentation.affine.scale": 0.2, "preprocessing.crop": False}
+    still = {key: value for key, value in best.items() if "affine" not in key}
+    other = {**best, "network.name": "unet", "network.base": 8}
+    crop, dice = {**best, "preprocessing.crop": True}, {**best, "loss.name": "dice"}
+    assert arm_names([best, {**best, "seed": 1}, still, other, crop, dice, {**best, "network.base": 32}]) == [
+        *("dice_bce", "dice_bce", "dice_bce, without affine", "dice_bce, unet, network.base=8"),
+        *("dice_bce, preprocessing.crop=True", "dice", "dice_bce, network.base=32"),
+    ]
+
+
 def test_folders_of_runs_are_read_back(pair: tuple[Path, Path], tmp_path: Path) -> None:
     folders = [Path(shutil.copytree(run, tmp_path / run.name)) for run in pair]
     runs = read_runs(folders)
