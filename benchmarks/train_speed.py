@@ -33,9 +33,11 @@ BATCH = 8
 LAYOUTS = {"same layout": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
-def bare_epoch(net: UNet, layout: torch.memory_format, images: torch.Tensor, masks: torch.Tensor) -> float:
+def bare_epoch(
+    net: UNet, optimizer: torch.optim.Optimizer, layout: torch.memory_format, images: torch.Tensor, masks: torch.Tensor
+) -> float:
     """Train one epoch; milliseconds a slice."""
-    loss, optimizer = LOSSES.build({"name": "dice"}), torch.optim.Adam(net.parameters(), lr=1e-5)
+    loss = LOSSES.build({"name": "dice"})
     start = time.perf_counter()
     for batch in torch.randperm(len(images)).split(BATCH):
         optimizer.zero_grad()
@@ -62,14 +64,15 @@ def main() -> None:
         dataset = SliceDataset(open_sides(config)[0]["train"], Window(args.size, 0, 2800))
         images, masks = (torch.stack([dataset[k][key] for k in range(len(dataset))]) for key in ("image", "mask"))
         nets = {name: UNet().to(memory_format=layout) for name, layout in LAYOUTS.items()}  # type: ignore[call-overload]
+        adam = {name: torch.optim.Adam(net.parameters(), lr=config.learning_rate) for name, net in nets.items()}
         for name, layout in LAYOUTS.items():
-            bare_epoch(nets[name], layout, images[: 2 * BATCH], masks[: 2 * BATCH])  # warm up
+            bare_epoch(nets[name], adam[name], layout, images[: 2 * BATCH], masks[: 2 * BATCH])  # warm up
 
         bare: dict[str, list[float]] = {name: [] for name in LAYOUTS}
         ours = []
         for number in range(args.rounds):
             for name, layout in LAYOUTS.items():
-                bare[name].append(bare_epoch(nets[name], layout, images, masks))
+                bare[name].append(bare_epoch(nets[name], adam[name], layout, images, masks))
             run = Path(folder) / str(number)
             train(config, run)
             ours.append(float(read_csv(run / "metrics.csv")[0]["train/ms_per_slice"]))

@@ -85,10 +85,11 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 
 def _expect_choice(argument: str) -> None:
     """Of what is chosen by name (loss, network, ...) Hydra answers null with a traceback."""
-    key, _, value = argument.partition("=")
-    if value in ("null", "") and (CONF_DIR / key).is_dir():
+    given, _, value = argument.partition("=")
+    key = given.lstrip("+")
+    if value.lower() in ("null", "") and key and (CONF_DIR / key).is_dir() and "=" in argument:
         names = ", ".join(sorted(file.stem for file in (CONF_DIR / key).glob("*.yaml")))
-        raise UserError(f"{key}={value}: expected one of {names}; leave it out for the default.")
+        raise UserError(f"{argument}: expected one of {names}; leave it out for the default.")
 
 
 def _resumed(argument: str) -> str:

@@ -1,6 +1,6 @@
 """What a scan looks like to the network before any mask, and how that differs from what it was trained on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,12 @@ class Appearance:
         for hu in slices:
             counts.add(hu)
         return counts.appearance(spacing_mm)
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> "Appearance":
+        """Of what asdict() gave to JSON, where a value that there is not is null."""
+        spacing, body = ([float("nan") if v is None else v for v in written[key]] for key in ("spacing_mm", "body_hu"))
+        return cls(tuple(spacing), tuple(body), written["cold_share"])
 
     @classmethod
     def sampled(cls, scan: Scan) -> "Appearance":
@@ -116,7 +122,7 @@ def _beside(scan: Appearance, training: TrainingRange) -> Iterator[_Beside]:
         yield _Beside(f"spacing along {name}, mm", value, low, high, beyond, sentence)
     if training.modality == "CT":
         for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
-            beyond = not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE
+            beyond = bool(np.isfinite(value)) and not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE
             lies = f"{percent} % of the body lies below"
             sentence = f"{lies} {value:.0f} HU; in training that was {low:.0f} to {high:.0f} HU"
             yield _Beside(f"{lies}, HU", value, low, high, beyond, sentence)
@@ -144,7 +150,7 @@ def drift(scans: Sequence[Appearance], training: Sequence[TrainingRange]) -> lis
                 one.what, {"what": one.what, "training": [one.low, one.high], "scans": [one.value] * 2, "beyond": 0}
             )
             row["training"] = [min(row["training"][0], one.low), max(row["training"][1], one.high)]
-            row["scans"] = [min(row["scans"][0], one.value), max(row["scans"][1], one.value)]
+            row["scans"] = [float(np.fmin(row["scans"][0], one.value)), float(np.fmax(row["scans"][1], one.value))]
             beyond[one.what] = beyond.get(one.what, False) or one.beyond
         for what, is_beyond in beyond.items():
             table[what]["beyond"] += is_beyond

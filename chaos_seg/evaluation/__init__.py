@@ -1,1 +1,1 @@
-"""Masks and scores to numbers: numpy and scipy, torch where MONAI wants it (surface.py). Never a file or a figure."""
+"""Masks and scores to numbers: numpy and scipy. Never a file or a figure."""

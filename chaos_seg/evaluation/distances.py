@@ -21,7 +21,8 @@ MANY = 300_000  # border voxels, for which a KD-tree takes longer than a distanc
 def border_voxels(mask: np.ndarray, box: Box, outside: bool = True) -> np.ndarray:
     """Indices (3, n) of the border() voxels of `mask`, all of which lies in `box`.
 
-    The box has a margin of background, except where the volume ends: there border() has to see that it ends.
+    The box has a margin of background, except where the volume ends: there border() has to see that it ends. With
+    `outside` false it needs none.
     """
     on_border = border(mask[box].astype(bool), outside)
     indices = np.unravel_index(np.flatnonzero(on_border), on_border.shape)  # a fifth of the time of np.argwhere

@@ -114,7 +114,10 @@ def _done_before(folder: Path, made_of: Mapping[str, Any]) -> Mapping[str, Any] 
         return None
     try:
         summary: Mapping[str, Any] = read_json(folder / "summary.json")
-        other = [key for key in made_of if summary["made_of"].get(key) != made_of[key]]
+        before = dict(summary["made_of"])
+        if "rotations_deg" in before:  # there were no scales
+            before["views"] = [[angle, 1] for angle in before["rotations_deg"]]
+        other = [key for key in made_of if before.get(key) != made_of[key]]
         _ = summary["name"], summary["refused"]
         missing = [name for name in summary["outputs"] if not (folder / name).exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -82,17 +82,17 @@ class Predictor:
         images = [segmenter.preprocessing.image(hu) for hu in batch]
         moved = (angle, scale) != (0, 1)
         if moved:
-            images = [_turned(image, angle, scale, cv2.BORDER_REPLICATE) for image in images]
+            images = [_turned(image, angle, scale) for image in images]
         logits = segmenter(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device))
         probability: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
         if not moved:
             return probability
-        return np.stack([_turned(one, -angle, 1 / scale, cv2.BORDER_CONSTANT) for one in probability])
+        return np.stack([_turned(one, -angle, 1 / scale) for one in probability])
 
 
-def _turned(image: np.ndarray, degrees: float, scale: float, border: int) -> np.ndarray:
-    """An image (size, size), or with channels, turned and scaled about its centre, bilinear."""
+def _turned(image: np.ndarray, degrees: float, scale: float) -> np.ndarray:
+    """An image (size, size), or with channels, turned and scaled about its centre, bilinear, its rim repeated."""
     size = len(image)
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, scale)
-    turned = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    turned = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return turned.reshape(image.shape)  # OpenCV drops a single channel

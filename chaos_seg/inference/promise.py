@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.evaluation.conformal import promised
-from chaos_seg.files import read_csv
+from chaos_seg.files import read_csv, read_json
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.shared import HELD_OUT, is_shared, read_shared
 
@@ -21,8 +21,8 @@ def held_out(
     views: Sequence[Sequence[float]],
 ) -> list[list[float]]:
     """Guessed and true Dice of each patient that the run of one of the checkpoints held out, means over runs; none
-    where a run has no scores, or not of masks that are made like these, and of several shared models, whose patients
-    have numbers that don't tell which are the same.
+    where a run has no scores, or not of this checkpoint or of masks that are made like these, and of several shared
+    models, whose patients have numbers that don't tell which are the same.
     """
     if postprocess["fill_holes"] or views != [[0, 1]]:
         return []
@@ -31,8 +31,12 @@ def held_out(
     if shared := [path for path in map(Path, checkpoints) if is_shared(path)]:
         tables = [_of_shared(path) for path in shared if len(checkpoints) == 1]
     else:
-        runs = dict.fromkeys(map(RunFolder.of_checkpoint, checkpoints))
-        tables = [read_csv(run.held_out) for run in runs if run.held_out.is_file()]
+        runs = {RunFolder.of_checkpoint(path): Path(path).name for path in checkpoints}
+        tables = [
+            read_csv(run.held_out)
+            for run, name in runs.items()
+            if run.held_out.is_file() and read_json(run.summary)["checkpoint"] == name
+        ]
     for table in tables:
         for row in table:
             pair = [float(row["guess"]), float(row["dice"])]

@@ -44,7 +44,7 @@ def write_summaries(
     search: Search, outcomes: Sequence[Outcome], trained_on: Sequence[TrainingRange | None], output: Path
 ) -> None:
     """summary.json, and of the scans that were measured summary.csv; says how scans lie to the training data."""
-    seen = [Appearance(**one.summary["appearance"]) for one in outcomes if "appearance" in one.summary]
+    seen = [Appearance.read(one.summary["appearance"]) for one in outcomes if "appearance" in one.summary]
     rows = drift(seen, [one for one in trained_on if one is not None])
     write_json(output / "summary.json", {**_summary_of(search, outcomes), "drift": rows})
     if len(seen) > 1 and rows:

@@ -86,6 +86,11 @@ def results_table(run: Run) -> Table:
     titles = ("Side", "Metric", "Mean", "95 % interval", "Patients")
     note = (
         "Means over patients with BCa bootstrap intervals over patients, which are too narrow for few patients; below "
-        "3 patients there is none. Checkpoints are chosen by the validation patients' volume Dice."
+        "3 patients there is none. "
+        + (
+            "The checkpoint is of the last epoch."
+            if run.config["best_by"] == "last"
+            else "Checkpoints are chosen by the validation patients' volume Dice."
+        )
     )
     return Table("results", "Results", [Column(title, 3 if title == "Mean" else None) for title in titles], rows, note)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from chaos_seg.errors import UserError
@@ -69,6 +70,7 @@ def report(
         same=common_facts(runs),
         resamples=RESAMPLES,
         tolerance_mm=SURFACE_TOLERANCE_MM,
+        without_surface=[run.folder.name for run in runs if all(np.isnan(row.hd95_mm) for row in run.challenge)],
     )
     return page, [table for listed in tables.values() for table in listed]
 
@@ -141,7 +143,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         ]
         for run in runs
     ]
-    titles = ("Run", "Loss", "seed", "fold", "epochs", "best epoch")
+    titles = ("Run", "Loss", "seed", "fold", "epochs", "scored epoch")
     columns = [*map(Column, titles), Column("training min", 1), Column("device"), Column("resumed")]
     return Table("runs", "Runs", columns, rows, "Training min: training steps alone, all epochs.")
 

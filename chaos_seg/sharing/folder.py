@@ -64,16 +64,18 @@ def share(run: RunFolder, checkpoint: Path, output: Path, stated: Mapping[str, s
 def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[str, str | None]) -> None:
     segmenter, epoch = load_segmenter(checkpoint)
     write_shared_checkpoint(folder, read_checkpoint(checkpoint), model_hash(checkpoint))
-    if (kept := RunFolder(run.folder).held_out).is_file():
+    graph, files = None, dict(FILES)
+    if (kept := RunFolder(run.folder).held_out).is_file() and run.summary["checkpoint"] == checkpoint.name:
         rows = read_csv(kept)
         numbers = {patient: number for number, patient in enumerate(dict.fromkeys(row["patient"] for row in rows), 1)}
         write_csv(folder / HELD_OUT, [{**row, "patient": numbers[row["patient"]]} for row in rows])
+    else:  # of another checkpoint, or of a run that was scored before there was one
+        files.pop(HELD_OUT)
     log.info("The network as ONNX, and its masks by onnxruntime")
     export(checkpoint, folder / "model.onnx")
     log.info("A synthetic slice and its mask")
     hu, mask = write_check(folder, segmenter)
     log.info("A MONAI bundle, and its mask by TorchScript")
-    graph, files = None, dict(FILES)
     try:
         graph = slice_network(segmenter, hu, mask)
     except UserError as reason:

@@ -71,7 +71,7 @@ class Compile(L.Callback):
             compiled.compile(dynamic=False)
             after, before = (self._ms_per_slice(trainer, pl_module, net) for net in (compiled, eager))
         except Exception as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             log.warning("torch.compile does not work here (%s): the run goes on without it", reason)
             return
         pl_module.net.compile(dynamic=False)

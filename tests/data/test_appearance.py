@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -104,4 +105,14 @@ def test_drift_counts_a_scan_once_that_lies_beyond_either_model() -> None:
     z, y, _, hu, *_ = drift(scans, [near, far])
     assert (z["training"], z["scans"], z["beyond"]) == ([1.0, 5.0], [1.5, 9.0], 2)  # 1.5 is beyond the second alone
     assert y["beyond"] == 2 and hu["beyond"] == 0
+    assert drift([Appearance((math.nan, 1.5, 1.5), (math.nan,) * 3, 0.3), *scans[:1]], [near])[0]["scans"] == [1.5, 1.5]
+    nowhere = Appearance((math.nan,) * 3, (math.nan,) * 3, 0.3)
+    assert unlike_training(nowhere, near) == []
     assert drift([], [near]) == [] and drift(scans, []) == []
+
+
+def test_what_json_kept_comes_back() -> None:
+    """Where a value that there is not is null."""
+    kept = Appearance.read({"spacing_mm": [None, 0.7, 0.7], "body_hu": [None, 2.0, 3.0], "cold_share": 0.3})
+    assert math.isnan(kept.spacing_mm[0]) and math.isnan(kept.body_hu[0])
+    assert (kept.spacing_mm[1:], kept.body_hu[1:], kept.cold_share) == ((0.7, 0.7), (2.0, 3.0), 0.3)

@@ -57,6 +57,13 @@ def test_a_scaled_pass_is_scaled_back() -> None:
     assert np.abs(passes[0] - passes[1]).max(initial=0, where=hu > 0) < 0.6
 
 
+def test_a_view_that_does_not_see_the_rim_leaves_it_as_it_is() -> None:
+    (passes,) = predictor(Odds(), views=((0.0, 1.0), (5.0, 1.0), (0.0, 1.2))).passes(
+        scan_of(np.full((64, 64), 600, np.int16))
+    )
+    assert passes == pytest.approx(np.full((3, 64, 64), 0.8), abs=1e-3)
+
+
 def test_several_models_are_their_mean() -> None:
     hu = np.full((64, 64), 600, np.int16)  # 0.8, 0.4 and 0.2: their mean is 0.467
     models = [Odds(), Odds(0.5), Odds(0.25)]
