@@ -26,7 +26,7 @@ from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
 from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.initial import begun, told
-from chaos_seg.training.levers import levers
+from chaos_seg.training.levers import Compile, levers
 from chaos_seg.training.segmenter import Segmenter
 from chaos_seg.training.trainer import build_trainer, device_name, trainer_options
 
@@ -91,6 +91,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         trainer.fit(segmenter, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return {}
+    for compiled in (one for one in beside if isinstance(one, Compile)):
+        record(compile=compiled.outcome)
     best, epoch = load_segmenter(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)

@@ -57,10 +57,12 @@ class Compile(L.Callback):
     """Compiles the network before the first step, and says what that gave; without a compiler it trains as it is.
 
     Both are timed on copies, so that weights, running means and random numbers are what they would be without.
+    `outcome` is what was said, for the manifest.
     """
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
+        self.outcome = ""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Segmenter)
@@ -72,11 +74,13 @@ class Compile(L.Callback):
             after, before = (self._ms_per_slice(trainer, pl_module, net) for net in (compiled, eager))
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            log.warning("torch.compile does not work here (%s): the run goes on without it", reason)
+            self.outcome = f"torch.compile does not work here ({reason}): the run goes on without it"
+            log.warning("%s", self.outcome)
             return
         pl_module.net.compile(dynamic=False)
         took = time.perf_counter() - start
-        log.info("torch.compile: %.1f ms a slice in place of %.1f, after %.0f s", after, before, took)
+        self.outcome = f"torch.compile: {after:.1f} ms a slice in place of {before:.1f}, after {took:.0f} s"
+        log.info("%s", self.outcome)
 
     def _ms_per_slice(self, trainer: L.Trainer, segmenter: Segmenter, net: nn.Module) -> float:
         """Forward and backward, the quickest of three after the first."""

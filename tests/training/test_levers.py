@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_without_a_compiler_it_is_said_and_trained(
     with caplog.at_level("WARNING"):
         train(configure("epochs=1", "compile=true"), tmp_path / "run")
     assert "torch.compile does not work here (" in caplog.text and "the run goes on without it" in caplog.text
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["compile"] in caplog.text
 
 
 def test_the_best_may_be_the_last(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
