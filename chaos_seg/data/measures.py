@@ -9,15 +9,17 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from chaos_seg.data.alignment import Alignment, Misfit, align
+from chaos_seg.data.contrast import aorta_hu
 from chaos_seg.data.greys import as_ct
 from chaos_seg.data.store import StoredScan
 from chaos_seg.files import read_json, write_json
 
-VERSION = 5  # raise when the measures change
+VERSION = 6  # raise when the measures change
 HISTOGRAM_HU = (-200, 400, 10)  # first edge, last edge, width of a bin; the outer bins take what lies beyond
 FAT_HU = -150  # a CT has air or fat below it
 BONE_HU = 240
 MIN_NOISE_PX = 500
+AORTA_SLICES = 40  # at most, evenly from those with liver
 PADDING_HU = -1100  # below it is what the scanner did not measure
 
 
@@ -33,6 +35,7 @@ class Measures:
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
     noise_hu: float | None  # standard deviation from pixel to pixel under the mask, median over slices
+    aorta_hu: float | None  # of the blood in it, at the height of the liver; None of MR, and where it is not found
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
     histogram_outside: list[int]
     alignment: Alignment | None  # None without masks
@@ -100,6 +103,7 @@ def _measure(stored: StoredScan) -> Measures:
         liver_side=liver_side,
         bone_side=bone_side,
         noise_hu=round(float(np.median(noise)), 2) if noise else None,
+        aorta_hu=_aorta_hu(stored) if stored.modality == "CT" else None,
         histogram_under=under.tolist(),
         histogram_outside=outside.tolist(),
         alignment=alignment,
@@ -125,6 +129,12 @@ def _noise(hu: np.ndarray, liver: np.ndarray) -> list[float]:
     """
     apart = np.abs(np.subtract(hu[:, 2:], hu[:, :-2], dtype=np.float32))[liver[:, 2:] & liver[:, :-2]]
     return [1.4826 * float(np.median(apart)) / 2**0.5] if len(apart) >= MIN_NOISE_PX else []
+
+
+def _aorta_hu(volume: StoredScan) -> float | None:
+    ranks = np.flatnonzero(volume.meta.liver_pixels or [])
+    chosen = ranks[np.unique(np.linspace(0, len(ranks) - 1, min(len(ranks), AORTA_SLICES)).astype(int))]
+    return aorta_hu((volume.hu(int(rank)) for rank in chosen), float(np.mean(volume.meta.spacing_mm[1:])))
 
 
 def _centre(mask: np.ndarray, axis: int) -> float:

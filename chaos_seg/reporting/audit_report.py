@@ -82,6 +82,9 @@ def audit_text(result: dict[str, Any], rows: Sequence[dict[str, Any]], findings:
         "HU under mask": lambda row: (
             "" if row["liver_hu_mean"] is None else f"{row['liver_hu_mean']:.0f} +- {row['liver_hu_std']:.0f}"
         ),
+        "Aorta HU, phase": lambda row: (
+            "" if row["contrast_phase"] is None else f"{row['aorta_hu']:.0f}, {row['contrast_phase']}?"
+        ),
         "Masks": lambda row: ", ".join(row["mask_encodings"] or []),
     }
     table = [list(columns), *([str(of(row)) for of in columns.values()] for row in rows)]

@@ -28,14 +28,14 @@ def test_a_patient_of_whom_there_is_nothing_to_see_has_its_pictures(
         read_mask=(lambda rank: np.zeros(shape[1:], np.uint8)) if masks else None,
         meta=replace(volume.meta, shape=shape, z_mm=volume.meta.z_mm[:slices], liver_pixels=liver),
     )
-    nothing = Measures(5, [""] * slices, [0.0] * slices, 0.0, 0.0, None, None, None, [0] * 60, [0] * 60, None)
+    nothing = Measures(6, [""] * slices, [0.0] * slices, 0.0, 0.0, None, None, None, None, [0] * 60, [0] * 60, None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert embedded(patient_figure(volume, nothing))
 
 
 def test_a_side_that_lies_beyond_the_training_patients_is_named() -> None:
-    plain = {"z_step_mm": 3.0, "field_of_view_mm": 380.0, "noise_hu": 20.0, "liver_ml": 1500.0}
+    plain = {"z_step_mm": 3.0, "field_of_view_mm": 380.0, "noise_hu": 20.0, "aorta_hu": None, "liver_ml": 1500.0}
     hu = {"a": 100.0, "b": 120.0, "c": 110.0, "d": 60.0, "e": 10.0}
     rows = [{**plain, "patient": patient, "liver_hu_mean": mean} for patient, mean in hu.items()]
     rows.append({**plain, "patient": "f", "liver_hu_mean": None})

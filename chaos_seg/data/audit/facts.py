@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from chaos_seg.data.contrast import contrast_phase
 from chaos_seg.data.measures import Measures
 from chaos_seg.data.store import StoredScan
 
@@ -37,6 +38,8 @@ def facts(volume: StoredScan, measures: Measures) -> dict[str, Any]:
         "liver_hu_mean": mean,
         "liver_hu_std": std,
         "noise_hu": measures.noise_hu,
+        "aorta_hu": measures.aorta_hu,
+        "contrast_phase": contrast_phase(measures.aorta_hu, mean),
         "synthetic": meta.synthetic,
         "content": meta.key,
     }
@@ -47,6 +50,7 @@ _APPEARANCE = {  # of facts(), and what it is called
     "field_of_view_mm": "field of view, mm",
     "liver_hu_mean": "HU under the mask, mean",
     "noise_hu": "noise under the mask, HU",
+    "aorta_hu": "aorta, HU",
     "liver_ml": "liver, ml",
 }
 
