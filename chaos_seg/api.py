@@ -85,7 +85,7 @@ def segment(
     spacing_mm: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The mask of a scan, bool (slices, rows, columns): liver where 255 * probability is above `threshold`, by default
-    the model's own; its largest part alone when the model's validation patients gained by it.
+    the model's own; its largest part alone when the model's validation patients spoke for it.
 
     Args:
         hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.

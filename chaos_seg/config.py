@@ -153,7 +153,7 @@ class SubmitConfig:
     output: str
     checkpoint: str
     threshold: float | None
-    largest_component: bool | None  # None: as validation patients gain
+    largest_component: bool | None  # None: as validation patients speak for it
     root: str | None
     store: str | None
     device: str
@@ -179,7 +179,7 @@ class ShareConfig:
 
 @dataclass
 class PostprocessConfig:
-    largest_component: bool | None  # None: as validation patients gain
+    largest_component: bool | None  # None: as validation patients speak for it
     fill_holes: bool
 
 

@@ -20,7 +20,7 @@ from chaos_seg.evaluation.scores import (
     as_rows,
     averages,
     challenge_averages,
-    largest_gains,
+    largest_fits,
 )
 from chaos_seg.evaluation.temperature import BINS, fitted_temperature
 from chaos_seg.files import write_csv, write_json
@@ -62,7 +62,7 @@ def score_run(
         "epoch": checkpoint[1],
         "threshold": threshold,
         "temperature": temperature,
-        "largest_component": largest_gains(challenge),
+        "largest_component": largest_fits(challenge),
         "synthetic": synthetic,
         "data_fingerprint": data_hash(volumes),
         "patients": len(scores),

@@ -14,7 +14,7 @@ from chaos_seg.evaluation.scores import (
     challenge_averages,
     challenge_scores,
     check_metrics,
-    largest_gains,
+    largest_fits,
     patient_score,
 )
 from chaos_seg.registry import METRICS
@@ -123,9 +123,15 @@ def test_the_largest_component_is_chosen_by_the_mean_dice_of_validation_patients
     with_island[1, 15:19, 15:19] = True  # better without
     two_parts[:, :, 6:8] = False  # half of the liver is lost without the smaller part
 
-    def scored(side: str, predicted: np.ndarray) -> list[ChallengeScore]:
+    def scored(side: str, predicted: np.ndarray, true: np.ndarray = true) -> list[ChallengeScore]:
         return challenge_scores("a", side, predicted, true, (1.0, 1.0, 1.0))
 
-    assert largest_gains(scored("val", with_island)) and not largest_gains(scored("val", two_parts))
-    assert not largest_gains(scored("test", with_island)) and not largest_gains(scored("val", true))
-    assert not largest_gains(scored("val", two_parts) + scored("val", with_island))
+    assert largest_fits(scored("val", with_island)) and not largest_fits(scored("val", two_parts))
+    assert not largest_fits(scored("test", with_island))  # nobody vouches for it
+    assert largest_fits(scored("val", true))  # nothing to lose: the liver is one organ
+    for lost, fits in ((1, True), (3, False)):  # 0.0006 and 0.0018 of the Dice
+        islet = np.zeros_like(true)
+        islet[:, :, :14] = True
+        islet[1, 5, 16 : 16 + lost] = True
+        assert largest_fits(scored("val", islet, islet)) is fits
+    assert not largest_fits(scored("val", two_parts) + scored("val", with_island))
