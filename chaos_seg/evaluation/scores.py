@@ -157,9 +157,9 @@ def challenge_scores(
 
 
 def largest_fits(scores: Sequence[ChallengeScore]) -> bool:
-    """Whether validation patients speak for the largest component alone: their mean volume Dice gains by it, as nnU-Net
-    chooses (Isensee et al. 2021, doi.org/10.1038/s41592-020-01008-z), or loses MAX_LOSS at most. The liver is one organ,
-    and scans whose every slice shows it can't tell what would be found elsewhere in a trunk.
+    """Whether validation patients speak for the largest component alone: their mean volume Dice gains by it, as
+    nnU-Net chooses (Isensee et al. 2021, doi.org/10.1038/s41592-020-01008-z), or loses MAX_LOSS at most. The liver is
+    one organ, and scans whose every slice shows it can't tell what would be found elsewhere in a trunk.
     """
     of_validation = [row for row in scores if row.side == "val"]
     whole, largest = (

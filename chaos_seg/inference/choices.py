@@ -61,9 +61,9 @@ def expect_temperatures(
 
 
 def chosen_largest(segmenters: Sequence[Segmenter], asked: bool | None) -> bool:
-    """Whether to keep the largest component alone: as asked, or as the validation patients of all models speak for it."""
+    """Whether to keep the largest component alone: as asked, or as validation patients of all models speak for it."""
     if asked is not None:
         return asked
     if gained := all(segmenter.largest_component for segmenter in segmenters):
-        log.info("The largest part of each mask alone is kept, as validation patients gained by it, or lost next to nothing.")
+        log.info("The largest part of each mask alone is kept, as validation patients lost nothing by it.")
     return gained
