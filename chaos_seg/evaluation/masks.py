@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 
+import cv2
 import numpy as np
 from scipy import ndimage, sparse
 
@@ -56,10 +57,13 @@ def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
 def largest_component(planes: Planes) -> Iterator[np.ndarray]:
     """The largest connected part of a mask, plane by plane as bool (rows, columns); of equals the first.
 
+    Largest is the part whose pixels' distances from their plane's background, or its end, sum up to most: what a model
+    takes for liver in a pelvis is flat, and can have more voxels than the liver.
+
     Voxels are connected through faces, edges and corners (26 neighbours, MONAI's default too): slices lie further
     apart than pixels, so that a thin lobe may go on in the next slice with no pixel above another.
     """
-    pieces = _pieces(planes, _SQUARE)
+    pieces = _pieces(planes, _SQUARE, weighed=True)
     kept = pieces.in_largest()
     for plane, numbers in zip(planes, pieces.of_plane, strict=True):
         yield np.append(False, kept[numbers])[ndimage.label(plane, _SQUARE)[0]]
@@ -67,7 +71,7 @@ def largest_component(planes: Planes) -> Iterator[np.ndarray]:
 
 def pixels_in_largest_component(planes: Iterable[np.ndarray]) -> list[int]:
     """How many pixels of each plane largest_component() leaves; each plane is taken once."""
-    pieces = _pieces(planes, _SQUARE)
+    pieces = _pieces(planes, _SQUARE, weighed=True)
     pixels = pieces.pixels * pieces.in_largest()
     return [int(pixels[numbers].sum()) for numbers in pieces.of_plane]
 
@@ -99,33 +103,45 @@ class _Pieces:
 
     of_plane: list[slice]  # the numbers of each plane's pieces
     pixels: np.ndarray  # (pieces,)
+    bulk: np.ndarray  # (pieces,), the sum of their pixels' distances from the background, where they are weighed
     part: np.ndarray  # (pieces,), the same for pieces that are connected through other planes
 
     def in_largest(self) -> np.ndarray:
         """Whether each piece belongs to the largest part, of equals to the one that begins first; bool (pieces,)."""
-        sizes = np.bincount(self.part, self.pixels)[self.part]
+        sizes = np.bincount(self.part, self.bulk)[self.part]
         return self.part == self.part[sizes.argmax()] if len(sizes) else np.zeros(0, bool)
 
 
-def _pieces(planes: Iterable[np.ndarray], structure: np.ndarray) -> _Pieces:
+def _pieces(planes: Iterable[np.ndarray], structure: np.ndarray, weighed: bool = False) -> _Pieces:
     """Label each plane by `structure` and join the pieces of neighbouring planes; two planes are held at a time.
 
     _SQUARE stands for 26 neighbours in the volume, nine of them in the next plane; _CROSS for 6, one in the next.
     """
-    of_plane, pixels, pairs = [slice(0)], [np.zeros(0, int)], [np.zeros((2, 0), int)]
+    of_plane, pixels, bulk, pairs = [slice(0)], [np.zeros(0, int)], [np.zeros(0)], [np.zeros((2, 0), int)]
     above, reach = None, int(structure.all())
     for plane in planes:
         labels, count = ndimage.label(plane, structure)
         start = of_plane[-1].stop
         of_plane.append(slice(start, start + count))
         pixels.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
+        bulk.append(_bulk(labels, count) if weighed else np.zeros(count))
         if above is not None:
             pairs.append(np.add(_touching(above, labels, reach), [[of_plane[-2].start], [start]]))
         above = labels
     joined, total = np.concatenate(pairs, axis=1), of_plane[-1].stop
     graph = sparse.coo_array((np.ones(joined.shape[1], bool), tuple(joined)), (total, total))
     part = sparse.csgraph.connected_components(graph, directed=False)[1]
-    return _Pieces(of_plane[1:], np.concatenate(pixels), part)
+    return _Pieces(of_plane[1:], np.concatenate(pixels), np.concatenate(bulk), part)
+
+
+def _bulk(labels: np.ndarray, count: int) -> np.ndarray:
+    """Of each labelled piece of a plane the sum of its pixels' distances from the background; (count,)."""
+    if not count:
+        return np.zeros(0)
+    _, *box = bounding_box(labels[None] > 0)
+    framed = np.pad(labels[*box], 1)
+    depth = cv2.distanceTransform((framed > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.bincount(framed.ravel(), depth.ravel(), minlength=count + 1)[1:]
 
 
 def _touching(above: np.ndarray, below: np.ndarray, reach: int) -> np.ndarray:

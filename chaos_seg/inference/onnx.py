@@ -24,7 +24,10 @@ CHECKED_BATCHES = (1, 2, 5)
 DIFFERENT_PIXELS = 1e-5  # share of a mask's pixels that may differ from torch's
 PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
 
-LARGEST = "Of all slices of a scan together, only the largest part connected through faces, edges and corners is liver."
+LARGEST = (
+    "Of all slices of a scan together, only the largest part connected through faces, edges and corners is liver: the "
+    "one whose pixels' distances from the background of their slice sum up to most."
+)
 
 
 class _Probability(nn.Module):

@@ -22,7 +22,7 @@ from chaos_seg.sharing.check import DIFFERENT_PIXELS
 from chaos_seg.training.segmenter import Segmenter
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
-MONAI, IGNITE, NIBABEL, SKIMAGE = "1.6.1", "0.5.5", "5.4.2", "0.26.0"  # with which it was tried
+MONAI, IGNITE, NIBABEL, SCIPY = "1.6.1", "0.5.5", "5.4.2", "1.17.1"  # with which it was tried
 
 
 def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def _metadata(name: str, said: dict[str, Any]) -> dict[str, Any]:
         "monai_version": MONAI,
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {"nibabel": NIBABEL, "pytorch-ignite": IGNITE, "scikit-image": SKIMAGE},
+        "required_packages_version": {"nibabel": NIBABEL, "pytorch-ignite": IGNITE, "scipy": SCIPY},
         "name": name,
         "task": "Segmentation of the liver in axial slices of CT",
         **said,
@@ -172,13 +172,26 @@ BACK: list[dict[str, Any]] = [
     {"_target_": "Invertd", "keys": "pred", **INVERTED},
     {"_target_": "SaveImaged", "keys": "pred", "separate_folder": False, **SAVED},
 ]
-LARGEST = {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "is_onehot": False}  # 26 neighbours, as ours
+LARGEST = {
+    "_target_": "Lambdad",
+    "keys": "pred",
+    "func": "$lambda p: p * torch.as_tensor(@largest(p[0].numpy(force=True)))",
+}
+# evaluation.masks.largest_component of bool (columns, rows, slices); MONAI's own transform compares parts by voxels.
+PARTS = {
+    "labels": "$lambda mask: ndimage.label(mask, numpy.ones((3, 3, 3)))[0]",
+    "depth_in": "$lambda plane: ndimage.distance_transform_edt(numpy.pad(plane, 1))[1:-1, 1:-1]",
+    "depth": "$lambda mask: numpy.stack([@depth_in(mask[..., k]) for k in range(mask.shape[-1])], axis=-1)",
+    "bulk": "$lambda labels, depth: numpy.append(0, numpy.bincount(labels.ravel(), depth.ravel())[1:])",
+    "chosen": "$lambda labels, depth: (labels > 0) & (labels == @bulk(labels, depth).argmax())",
+    "largest": "$lambda mask: @chosen(@labels(mask), @depth(mask))",
+}
 
 
 def _inference(threshold: float, largest_component: bool) -> dict[str, Any]:
     """What MONAI runs: every NIfTI in dataset_dir to <name>_liver.nii.gz in output_dir, on the voxels of the scan."""
     return {
-        "imports": ["$import glob", "$import numpy", "$import torch"],
+        "imports": ["$import glob", "$import numpy", "$import torch", "$from scipy import ndimage"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/scans'",
         "output_dir": "$@bundle_root + '/masks'",
@@ -188,6 +201,7 @@ def _inference(threshold: float, largest_component: bool) -> dict[str, Any]:
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', map_location='cpu')",
         "network": "$@network_def.to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": THERE},
+        **(PARTS if largest_component else {}),
         "dataset": {
             "_target_": "Dataset",
             "data": "$[{'image': path} for path in @datalist]",
