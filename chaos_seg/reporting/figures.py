@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,48 +18,69 @@ from chaos_seg.evaluation.repeats import rank_shares
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting.comparison import patient_values, shared_values
 from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE, say_when_empty
-from chaos_seg.reporting.runs import Run, scored_sides
+from chaos_seg.reporting.runs import MANY, Run, scored_sides
 from chaos_seg.reporting.thresholds import dice_by_threshold
 
 # Okabe and Ito's colours; arms differ in marker and line style too.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS, LINES = "osD^vPX", ("-", "--", "-.", ":", (0, (5, 1)))  # fewer lines than colours: 35 pairs
 INK, SOFT = "#1b1f24", "#9aa2ab"
 SIDE_TITLES = {"train": "Training patients", "val": "Validation patients", "test": "Test patients"}
 BINS = 10  # of the position along the liver
+PANELS = 5  # beside each other
+CLOSE = {"fontsize": 7.5, "handlelength": 2.4, "labelspacing": 0.3}  # of a legend
 
 Arms = Mapping[str, Sequence[Run]]
 
 
 def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
-    """A panel a side: a point for each patient under each loss, joined over the losses, with mean and interval."""
+    """A panel a side: a point for each patient under each loss, joined over the losses, with mean and interval. When
+    many are compared, they lie below each other: their names are long.
+    """
     sides = scored_sides([run for runs in arms.values() for run in runs])
+    many = len(arms) > MANY
+    size = (2.6 * len(sides) + 2.4, 0.42 * len(arms) + 1) if many else (3.1 * len(sides) + 0.6, 3.6)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.1 * len(sides) + 0.6, 3.6), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axes, side in zip(panels, sides, strict=True):
-            scores = {
-                arm: [row for run in runs for row in run.scores if row.side == side] for arm, runs in arms.items()
-            }
-            values = [patient_values(rows, metric) for rows in scores.values()]
-            shared, _ = shared_values(scores, metric)
-            for patient in dict.fromkeys(p for one in values for p in one):
-                axes.plot([one.get(patient, np.nan) for one in values], color=SOFT, linewidth=0.8, zorder=1)
-            for place, (one, paired, colour, marker) in enumerate(
-                zip(values, shared.values(), cycle(COLOURS), cycle(MARKERS), strict=False)
-            ):
-                axes.plot([place] * len(one), [*one.values()], marker, color=colour, markersize=5, alpha=0.75, zorder=2)
-                if paired:
-                    mean = mean_interval(list(paired.values()))
-                    axes.plot([place + 0.22], [mean.value], "_", color=INK, markersize=14, markeredgewidth=2)
-                    axes.plot([place + 0.22] * 2, [mean.low, mean.high], color=INK, linewidth=1.4)
+            shown = _draw_patients(axes, arms, side, metric, many)
             say_when_empty(axes, "no patient with a score")
-            axes.set_xticks(range(len(arms)), [arm.replace(", ", "\n") for arm in arms])
-            axes.set_xlim(-0.5, len(arms) - 0.3)
-            axes.set_title(f"{SIDE_TITLES[side]} (n = {max(map(len, shared.values()))})", fontsize=10, loc="left")
-            axes.grid(axis="x", visible=False)
-        panels[0].set_ylabel(ylabel)
+            if many:
+                axes.set_yticks(range(len(arms)), [fill(arm, 36) for arm in arms])
+                axes.set_ylim(len(arms) - 0.4, -0.6)  # the first on top
+                axes.set_xlabel(ylabel)
+            else:
+                axes.set_xticks(range(len(arms)), [arm.replace(", ", "\n") for arm in arms])
+                axes.set_xlim(-0.5, len(arms) - 0.3)
+            axes.set_title(f"{SIDE_TITLES[side]} (n = {shown})", fontsize=10, loc="left")
+            axes.grid(axis="y" if many else "x", visible=False)
+        if not many:
+            panels[0].set_ylabel(ylabel)
     return figure
+
+
+def _draw_patients(axes: Axes, arms: Arms, side: str, metric: str, lying: bool) -> int:
+    """Points, lines and intervals of one side, upwards or `lying` to the right; how many patients the means are of."""
+
+    def draw(places: Sequence[float], values: Sequence[float], *style: str, **how: Any) -> None:
+        axes.plot(*((values, places) if lying else (places, values)), *style, **how)
+
+    scores = {arm: [row for run in runs for row in run.scores if row.side == side] for arm, runs in arms.items()}
+    values = [patient_values(rows, metric) for rows in scores.values()]
+    shared, _ = shared_values(scores, metric)
+    for patient in dict.fromkeys(p for one in values for p in one):
+        draw(range(len(arms)), [one.get(patient, np.nan) for one in values], color=SOFT, linewidth=0.8, zorder=1)
+    for place, (one, paired, colour, marker) in enumerate(
+        zip(values, shared.values(), cycle(COLOURS), cycle(MARKERS), strict=False)
+    ):
+        draw([place] * len(one), [*one.values()], marker, color=colour, markersize=5, alpha=0.75, zorder=2)
+        if paired:
+            mean, beside = mean_interval(list(paired.values())), place + (0.26 if lying else 0.22)
+            across, width = ("|", 8) if lying else ("_", 14)
+            draw([beside], [mean.value], across, color=INK, markersize=width, markeredgewidth=2)
+            draw([beside] * 2, [mean.low, mean.high], color=INK, linewidth=1.4)
+    return max(map(len, shared.values()))
 
 
 def rank_figure(scores: Mapping[str, np.ndarray], side: str) -> Figure:
@@ -83,17 +106,21 @@ def curve_figure(arms: Arms, names: Mapping[str, str], ylabel: str, together: st
         names: columns of metrics.csv without their side, and their labels.
         together: the column that the last panel shows, of validation.
     """
-    width = len(arms) + 1
+    width = min(len(arms) + 1, PANELS)
+    rows = -(-(len(arms) + 1) // width)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.65 * width + 0.4, 2.9), layout="constrained")
-        panels = figure.subplots(1, width, squeeze=False)[0]
+        figure = Figure(figsize=(2.65 * width + 0.4, 2.9 * rows), layout="constrained")
+        panels = figure.subplots(rows, width, squeeze=False).ravel()
+        for axes in panels[len(arms) + 1 :]:
+            axes.remove()
+        panels = panels[: len(arms) + 1]
         for axes, (arm, runs) in zip(panels, arms.items(), strict=False):
             for (name, label), colour in zip(names.items(), (BLUE, ORANGE, GREEN), strict=False):
                 for side, line in (("train", "--"), ("val", "-")):
                     shade = colour if len(names) > 1 or side == "train" else ORANGE
                     label_of_side = f"{label}{'validation' if side == 'val' else 'training'}"
                     _draw_mean(axes, runs, f"{side}/{name}", line, shade, label_of_side)
-            axes.set_title(arm, fontsize=10, loc="left")
+            axes.set_title(fill(arm, 32), fontsize=10, loc="left")
         for (arm, runs), colour, style in zip(arms.items(), cycle(COLOURS), cycle(LINES), strict=False):
             _draw_mean(panels[-1], runs, f"val/{together}", style, colour, arm)
         panels[-1].set_title(f"all, {names[together]}validation", fontsize=10, loc="left")
@@ -106,9 +133,10 @@ def curve_figure(arms: Arms, names: Mapping[str, str], ylabel: str, together: st
             axes.margins(x=0.02)
             if together != "loss":  # losses have scales of their own
                 axes.set_ylim(max(min(low), 0), min(max(high), 1.005))
-        for axes in (panels[0], panels[-1]):
-            axes.legend(fontsize=7.5, handlelength=2.4, labelspacing=0.3)
-        panels[0].set_ylabel(ylabel)
+        panels[0].legend(**CLOSE)
+        _tell_arms(panels[-1], arms, **CLOSE)
+        for axes in panels[::width]:
+            axes.set_ylabel(ylabel)
     return figure
 
 
@@ -180,15 +208,26 @@ def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:
         say_when_empty(left, "no slice with liver")
         left.set(xlabel="Position in the liver, % from dome to tip", ylabel="Dice of a slice", xlim=(0, 100))
         left.set_ylim(top=1.005)
-        left.legend(fontsize=8, loc="lower center")
         right.axhline(0, color=INK, linewidth=0.8)
         right.set_xticks([places[0], 0, 50, 100, places[-1]], ["above", "dome", "50", "tip", "below"], fontsize=9)
         right.set_xlabel("Position in the liver, %")
         right.set_ylabel("Wrong voxels, % of the liver\n← missed      added →")
         right.bar([0], [0], facecolor="none", edgecolor=INK, hatch="////", label=f"over {far_mm:g} mm from the outline")
-        right.set_ylim(top=1.3 * right.get_ylim()[1])  # room for the legend
-        right.legend(fontsize=8, ncols=2, loc="upper left")
+        _tell_arms(right, arms, fontsize=8, ncols=2, loc="upper left")
+        if len(arms) <= MANY:
+            left.legend(fontsize=8, loc="lower center")
+            right.set_ylim(top=1.3 * right.get_ylim()[1])  # room for the legend
     return figure
+
+
+def _tell_arms(axes: Any, arms: Arms, **how: Any) -> None:
+    """The legend of what is compared, below the figure when it is much."""
+    if len(arms) <= MANY:
+        axes.legend(**how)
+    else:
+        figure = axes.figure
+        figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(arms) // 3))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
 
 
 def _quantile(values: np.ndarray, q: float) -> float:
@@ -225,7 +264,7 @@ def threshold_figure(arms: Arms, side: str) -> Figure:
         top = np.nanmax(tops) if not np.isnan(tops).all() else 1.0
         left.set(xlabel="Threshold of 255 x probability", ylabel=f"Volume Dice, mean over {side} patients")
         left.set(xlim=(0, 254), ylim=(max(0.0, top - 0.25), min(1.0, top + 0.02)))
-        left.legend(fontsize=8)
+        _tell_arms(left, arms, fontsize=8)
         right.plot([0, 1], [0, 1], color=SOFT, linewidth=1, zorder=0)
         right.set(xlabel="Predicted probability of liver", ylabel=f"Share of liver, {side} patients")
         right.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
