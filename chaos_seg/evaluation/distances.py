@@ -7,6 +7,7 @@ takes ten times as long where the masks agree.
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -14,7 +15,7 @@ from scipy.spatial import cKDTree
 from chaos_seg.evaluation.masks import Box, border
 
 REACH = 4  # voxels along each axis to look for a neighbour before a KD-tree is asked; the result is the same
-
+MAX_SIDE = 512  # pixels up to which squares of OpenCV's float32 distances round to the right whole numbers; at 1024 not
 MANY = 300_000  # border voxels, for which a KD-tree takes longer than a distance transform of each plane
 
 
@@ -79,15 +80,27 @@ def _plane_by_plane(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.nda
     flat, flat_b = place[0] * width + place[1], place_b[0] * width + place_b[1]
     planes = [(k, slice(*np.searchsorted(z, (k, k + 1)))) for k in np.unique(z).tolist()]
     least = np.full(a.shape[1], np.inf)
-    for k_b in np.unique(z_b).tolist():
+    nearest_first = sorted(np.unique(z_b).tolist(), key=lambda k_b: min(abs(k_b - k) for k, _ in planes))
+    for k_b in nearest_first:
+        between = {k: ((k - k_b) * spacing[0]) ** 2 for k, _ in planes}
+        open_planes = [(k, part) for k, part in planes if between[k] < least[part].max()]
+        if not open_planes:
+            continue
         outside = np.ones(height * width, bool)
         outside[flat_b[slice(*np.searchsorted(z_b, (k_b, k_b + 1)))]] = False
-        within = ndimage.distance_transform_edt(outside.reshape(height, width), sampling=spacing[1:]).ravel() ** 2
-        for k, part in planes:
-            between = ((k - k_b) * spacing[0]) ** 2
-            if between < least[part].max():
-                np.minimum(least[part], within[flat[part]] + between, out=least[part])
+        within = _squared_mm(outside.reshape(height, width), spacing[1:]).ravel()
+        for k, part in open_planes:
+            np.minimum(least[part], within[flat[part]] + between[k], out=least[part])
     return np.sqrt(least)
+
+
+def _squared_mm(outside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """From each pixel that is `outside` the square of the distance to the nearest that is not."""
+    if spacing[0] != spacing[1] or max(outside.shape) > MAX_SIDE:
+        within: np.ndarray = ndimage.distance_transform_edt(outside, sampling=spacing) ** 2
+        return within
+    pixels = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.rint(pixels.astype(np.float64) ** 2) * spacing[0] ** 2  # roots of whole numbers
 
 
 def _inside(voxels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -2,26 +2,29 @@ import numpy as np
 import pytest
 
 from chaos_seg.evaluation import distances
-from chaos_seg.evaluation.distances import border_voxels, nearest_mm
+from chaos_seg.evaluation.distances import MAX_SIDE, _squared_mm, border_voxels, nearest_mm
 from chaos_seg.evaluation.masks import bounding_box
 
 SPACING = np.array([2.5, 0.7, 0.8])
 
 
-def brute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    apart = (a[:, :, None] - b[:, None]) * SPACING[:, None, None]
+def brute(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    apart = (a[:, :, None] - b[:, None]) * spacing[:, None, None]
     return np.sqrt((apart**2).sum(axis=0)).min(axis=1)
 
 
 @pytest.mark.parametrize("many", [0, 300_000])  # a transform of each plane, or neighbours and a tree
 @pytest.mark.parametrize("shift", [0, 3, 40])  # all near, some, none
-def test_distances_are_those_of_all_pairs(many: int, shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spacing", [SPACING, np.array([2.5, 0.7, 0.7]), np.array([0.3, 0.7, 0.7])])
+def test_distances_are_those_of_all_pairs(
+    many: int, shift: int, spacing: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(shift)
     a, b = (np.stack(np.nonzero(rng.random((7, 15, 12)) < share)) for share in (0.4, 0.05))
     b[1] += shift
     monkeypatch.setattr(distances, "MANY", many)
     for one, other in ((a, b), (b, a)):
-        assert nearest_mm(one, other, SPACING) == pytest.approx(brute(one, other), rel=1e-14)
+        assert nearest_mm(one, other, spacing) == pytest.approx(brute(one, other, spacing), rel=1e-14)
 
 
 def test_border_where_the_volume_ends() -> None:
@@ -34,3 +37,15 @@ def test_border_where_the_volume_ends() -> None:
     }
     outer = border_voxels(mask, bounding_box(mask), outside=False)
     assert outer.shape[1] == mask.sum() - 2 * 2 * 2  # but for what has all six neighbours inside
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 0.7), (0.7, 0.8)])
+@pytest.mark.parametrize("shape", [(60, 90), (MAX_SIDE, MAX_SIDE), (MAX_SIDE + 1, 60), (1024, 1024)])
+def test_squares_in_a_plane_are_exact_up_to_its_corners(spacing: tuple[float, float], shape: tuple[int, int]) -> None:
+    """In the last shape OpenCV takes the second nearest for the nearest."""
+    rows, columns = np.indices(shape)
+    for points in ([(0, 0), (5, 20)], [(0, 0)], [(3, shape[1] - 1), (shape[0] - 1, 1), (7, 7)]):
+        outside = np.ones(shape, bool)
+        outside[tuple(zip(*points, strict=True))] = False
+        each = [((rows - y) * spacing[0]) ** 2 + ((columns - x) * spacing[1]) ** 2 for y, x in points]
+        np.testing.assert_allclose(_squared_mm(outside, np.array(spacing)), np.min(each, axis=0), rtol=1e-12)
