@@ -86,8 +86,8 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
 def _expect_choice(argument: str) -> None:
     """Of what is chosen by name (loss, network, ...) Hydra answers null, or none of it, with a traceback."""
     given, equals, value = argument.partition("=")
-    key = given.lstrip("+~")
-    nothing = given.startswith("~") or (equals and value.lower() in ("null", ""))
+    key = given.lstrip("+~").split("@")[0]
+    nothing = (given.startswith("~") and key != "experiment") or (equals and value.lower() in ("null", ""))
     if nothing and key and (CONF_DIR / key).is_dir():
         names = ", ".join(sorted(file.stem for file in (CONF_DIR / key).glob("*.yaml")))
         raise UserError(f"{argument}: expected one of {names}; leave it out for the default.")

@@ -73,7 +73,8 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         settings = {**flat(asdict(config)), "init": init and init["sha256"]}
         run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
     checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
-    beside = levers(config.ema_decay, config.half_size_epochs, config.batch_size if config.compile else None)
+    compiled = Compile(config.batch_size, lambda outcome: record(compile=outcome)) if config.compile else None
+    beside = levers(config.ema_decay, config.half_size_epochs, compiled)
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger, beside, config.best_by)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:
@@ -91,8 +92,6 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         trainer.fit(segmenter, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return {}
-    for compiled in (one for one in beside if isinstance(one, Compile)):
-        record(compile=compiled.outcome)
     best, epoch = load_segmenter(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)

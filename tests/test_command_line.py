@@ -227,7 +227,9 @@ def test_flags_may_stand_anywhere_and_resume_is_short_for_the_last_checkpoint(
     ]
 
 
-@pytest.mark.parametrize("argument", ["loss=null", "loss=", "loss=Null", "data/split=null", "~loss", "~loss=bce"])
+@pytest.mark.parametrize(
+    "argument", ["loss=null", "loss=", "loss=Null", "data/split=null", "~loss", "~loss=bce", "~loss@x"]
+)
 def test_a_choice_of_nothing_is_refused(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train", argument])
     with pytest.raises(SystemExit, match=rf"{argument}: expected one of \w+, .*; leave it out for the default\."):

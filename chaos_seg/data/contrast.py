@@ -18,10 +18,10 @@ SPINE, BACK, MIN_BACK = (0.4, 0.38, 0.62), 0.6, 0.25
 # Of the aorta's centre from the vertebra's: mm, and degrees from straight ahead to the patient's left.
 AWAY_MM, ANGLE = (22, 48), (-20, 85)
 RADII_MM, RIM_MM = (8, 10, 12, 14), 4
-MAX_PIXEL_MM = 3
+PIXEL_MM = (0.3, 3)  # finer would take minutes, and is no body; coarser has no rim
 # A disc scores by how far its mean is above that of its rim's quarters, but for one that may be bone, less its spread.
 EDGE_HU, SPREAD_WEIGHT = 60, 1.5
-TOGETHER_MM, MIN_FOUND, MIN_SCORE = 12, 3, -30
+TOGETHER_MM, MIN_FOUND, MIN_SCORE = 12, 3, 5
 # Blood has 40 HU; in the portal venous phase the aorta has 120 HU more, in the arterial one 300, when the liver has few
 # more than without contrast (MDCT of the Liver and Hypervascular Hepatocellular Carcinomas: Optimizing Scan Delays,
 # AJR 2006;187:W25). Later phases come down to 90.
@@ -46,9 +46,10 @@ def aorta_hu(slices: Iterable[np.ndarray], pixel_mm: float) -> float | None:
         pixel_mm: mm from pixel to pixel.
 
     Returns:
-        HU; None where the discs of too few slices lie together, as in a scan without a spine, and of pixels too coarse.
+        HU; None where the discs of too few slices lie together, as in a scan without a spine, and where pixels are too
+        fine or too coarse.
     """
-    if not 0 < pixel_mm <= MAX_PIXEL_MM:
+    if not PIXEL_MM[0] <= pixel_mm <= PIXEL_MM[1]:
         return None
     discs = [disc for hu in slices if (disc := _aorta(hu, pixel_mm)) is not None and disc.score > MIN_SCORE]
     if len(discs) < MIN_FOUND:

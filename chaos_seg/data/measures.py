@@ -35,7 +35,7 @@ class Measures:
     liver_side: float | None  # of the mask's centre from the body's: negative is left in the picture, 1 is its width
     bone_side: float | None  # of bone from the body's centre: positive is down in the picture
     noise_hu: float | None  # standard deviation from pixel to pixel under the mask, median over slices
-    aorta_hu: float | None  # of the blood in it, at the height of the liver; None of MR, and where it is not found
+    aorta_hu: float | None  # of the blood in it; None of MR, where the back is not below, and where none is found
     histogram_under: list[int]  # pixels by HU under the mask, bins of HISTOGRAM_HU
     histogram_outside: list[int]
     alignment: Alignment | None  # None without masks
@@ -103,7 +103,8 @@ def _measure(stored: StoredScan) -> Measures:
         liver_side=liver_side,
         bone_side=bone_side,
         noise_hu=round(float(np.median(noise)), 2) if noise else None,
-        aorta_hu=_aorta_hu(stored) if stored.modality == "CT" else None,
+        # Where bone does not lie below, the scan is turned or mirrored.
+        aorta_hu=_aorta_hu(stored) if stored.modality == "CT" and (bone_side or 0) > 0 else None,
         histogram_under=under.tolist(),
         histogram_outside=outside.tolist(),
         alignment=alignment,

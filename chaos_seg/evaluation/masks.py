@@ -15,6 +15,8 @@ from scipy import ndimage, sparse
 Box = tuple[slice, slice, slice]
 Planes = Sequence[np.ndarray] | np.ndarray  # (slices, rows, columns), gone through more than once
 
+LARGEST_BY = "distances from the background"  # what `largest` was in scores that say so; before it was voxels
+
 _CROSS, _SQUARE = (ndimage.generate_binary_structure(2, connectivity) for connectivity in (1, 2))
 
 
@@ -57,8 +59,8 @@ def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
 def largest_component(planes: Planes) -> Iterator[np.ndarray]:
     """The largest connected part of a mask, plane by plane as bool (rows, columns); of equals the first.
 
-    Largest is the part whose pixels' distances from their plane's background, or its end, sum up to most: what a model
-    takes for liver in a pelvis is flat, and can have more voxels than the liver.
+    Largest is the part whose pixels' distances from their plane's background, holes left out, or its end, sum up to
+    most: what a model takes for liver in a pelvis is flat, and can have more voxels than the liver.
 
     Voxels are connected through faces, edges and corners (26 neighbours, MONAI's default too): slices lie further
     apart than pixels, so that a thin lobe may go on in the next slice with no pixel above another.
@@ -135,12 +137,14 @@ def _pieces(planes: Iterable[np.ndarray], structure: np.ndarray, weighed: bool =
 
 
 def _bulk(labels: np.ndarray, count: int) -> np.ndarray:
-    """Of each labelled piece of a plane the sum of its pixels' distances from the background; (count,)."""
+    """Of each labelled piece of a plane the sum of its pixels' distances from the background around it; (count,)."""
     if not count:
         return np.zeros(0)
     _, *box = bounding_box(labels[None] > 0)
     framed = np.pad(labels[*box], 1)
-    depth = cv2.distanceTransform((framed > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    filled = (framed > 0).astype(np.uint8)
+    cv2.floodFill(filled, None, (0, 0), 2)  # all that leads to the frame; holes would take the depth of what is noisy
+    depth = cv2.distanceTransform((filled != 2).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.bincount(framed.ravel(), depth.ravel(), minlength=count + 1)[1:]
 
 

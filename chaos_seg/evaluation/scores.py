@@ -166,7 +166,7 @@ def largest_fits(scores: Sequence[ChallengeScore]) -> bool:
         [row.dice for row in of_validation if row.masks == masks and not math.isnan(row.dice)]
         for masks in ("as predicted", "largest component")
     )
-    return bool(whole) and sum(largest) >= sum(whole) - MAX_LOSS * len(whole)
+    return any(whole) and sum(largest) >= sum(whole) - MAX_LOSS * len(whole)
 
 
 def challenge_averages(scores: Sequence[ChallengeScore]) -> dict[str, dict[str, dict[str, float]]]:

@@ -65,5 +65,5 @@ def chosen_largest(segmenters: Sequence[Segmenter], asked: bool | None) -> bool:
     if asked is not None:
         return asked
     if gained := all(segmenter.largest_component for segmenter in segmenters):
-        log.info("The largest part of each mask alone is kept, as validation patients lost nothing by it.")
+        log.info("The largest part of each mask alone is kept, as the models' validation patients speak for it.")
     return gained

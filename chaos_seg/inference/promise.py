@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chaos_seg.evaluation.conformal import promised
+from chaos_seg.evaluation.masks import LARGEST_BY
 from chaos_seg.files import read_csv, read_json
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.shared import HELD_OUT, is_shared, read_shared
@@ -41,6 +42,8 @@ def held_out(
         for row in table:
             pair = [float(row["guess"]), float(row["dice"])]
             alike = float(row["threshold"]) == threshold and row["masks"] == masks
+            if postprocess["largest_component"]:
+                alike &= row.get("largest_by") == LARGEST_BY
             if alike and np.isfinite(pair).all():
                 pairs.setdefault(row["patient"], []).append(pair)
     return [np.mean(of_patient, axis=0).tolist() for of_patient in pairs.values()]

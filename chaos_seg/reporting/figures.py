@@ -1,6 +1,6 @@
 """The figures of a study's report, drawn from the tables in its run folders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import Any
@@ -38,8 +38,8 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
     many are compared, they lie below each other: their names are long.
     """
     sides = scored_sides([run for runs in arms.values() for run in runs])
-    many = len(arms) > MANY
-    size = (2.6 * len(sides) + 2.4, 0.42 * len(arms) + 1) if many else (3.1 * len(sides) + 0.6, 3.6)
+    many, names = len(arms) > MANY, _folded(arms)
+    size = (2.6 * len(sides) + 2.6, _height(names)) if many else (3.1 * len(sides) + 0.6, 3.6)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
@@ -47,7 +47,7 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
             shown = _draw_patients(axes, arms, side, metric, many)
             say_when_empty(axes, "no patient with a score")
             if many:
-                axes.set_yticks(range(len(arms)), [fill(arm, 36) for arm in arms])
+                axes.set_yticks(range(len(arms)), names)
                 axes.set_ylim(len(arms) - 0.4, -0.6)  # the first on top
                 axes.set_xlabel(ylabel)
             else:
@@ -58,6 +58,15 @@ def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
         if not many:
             panels[0].set_ylabel(ylabel)
     return figure
+
+
+def _folded(names: Iterable[str]) -> list[str]:
+    return [fill(name, 38, break_long_words=False) for name in names]
+
+
+def _height(names: Sequence[str]) -> float:
+    """Inches of a figure with these names below each other."""
+    return 1.1 + len(names) * max(0.42, *(0.19 * (name.count("\n") + 1) for name in names))
 
 
 def _draw_patients(axes: Axes, arms: Arms, side: str, metric: str, lying: bool) -> int:
@@ -87,14 +96,18 @@ def rank_figure(scores: Mapping[str, np.ndarray], side: str) -> Figure:
     """How often each arm has each rank by its mean when the patients are drawn anew; `scores` (patients,) of each."""
     shares = rank_shares(np.array(list(scores.values())))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 0.42 * len(scores) + 1.1), layout="constrained")
+        names = _folded(scores)
+        width = max(6.4, 0.55 * len(scores) + 3)  # for the numbers and the names
+        figure = Figure(figsize=(width, _height(names)), layout="constrained")
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             axes.text(column, row, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9, color=INK)
-        axes.set_xticks(range(len(scores)), [f"rank {k + 1}" for k in range(len(scores))])
-        axes.set_yticks(range(len(scores)), list(scores))
+        many = len(scores) > MANY
+        axes.set_xticks(range(len(scores)), [f"{'' if many else 'rank '}{k + 1}" for k in range(len(scores))])
+        axes.set_xlabel("Rank" if many else "")
+        axes.set_yticks(range(len(scores)), names)
         axes.set_title(f"{len(next(iter(scores.values())))} {side} patients drawn anew", fontsize=10, loc="left")
     return figure
 
@@ -120,7 +133,7 @@ def curve_figure(arms: Arms, names: Mapping[str, str], ylabel: str, together: st
                     shade = colour if len(names) > 1 or side == "train" else ORANGE
                     label_of_side = f"{label}{'validation' if side == 'val' else 'training'}"
                     _draw_mean(axes, runs, f"{side}/{name}", line, shade, label_of_side)
-            axes.set_title(fill(arm, 32), fontsize=10, loc="left")
+            axes.set_title(fill(arm, 32, break_long_words=False), fontsize=10, loc="left")
         for (arm, runs), colour, style in zip(arms.items(), cycle(COLOURS), cycle(LINES), strict=False):
             _draw_mean(panels[-1], runs, f"val/{together}", style, colour, arm)
         panels[-1].set_title(f"all, {names[together]}validation", fontsize=10, loc="left")
@@ -213,10 +226,13 @@ def position_figure(arms: Arms, side: str, far_mm: float) -> Figure:
         right.set_xlabel("Position in the liver, %")
         right.set_ylabel("Wrong voxels, % of the liver\n← missed      added →")
         right.bar([0], [0], facecolor="none", edgecolor=INK, hatch="////", label=f"over {far_mm:g} mm from the outline")
-        _tell_arms(right, arms, fontsize=8, ncols=2, loc="upper left")
         if len(arms) <= MANY:
             left.legend(fontsize=8, loc="lower center")
             right.set_ylim(top=1.3 * right.get_ylim()[1])  # room for the legend
+            right.legend(fontsize=8, ncols=2, loc="upper left")
+        else:  # lines tell more of them apart than the bars, which stand in their order
+            _tell_arms(left, arms)
+            right.legend(handles=right.get_legend_handles_labels()[0][-1:], fontsize=8)
     return figure
 
 
@@ -225,9 +241,11 @@ def _tell_arms(axes: Any, arms: Arms, **how: Any) -> None:
     if len(arms) <= MANY:
         axes.legend(**how)
     else:
-        figure = axes.figure
-        figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(arms) // 3))
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
+        figure, (handles, labels) = axes.figure, axes.get_legend_handles_labels()
+        folded = _folded(labels)  # three columns of a figure of 9.6 inches
+        lines = sum(label.count("\n") + 1 for label in folded)
+        figure.set_figheight(figure.get_figheight() + 0.18 * (-(-lines // 3) + 1))
+        figure.legend(handles, folded, loc="outside lower left", ncols=3, fontsize=8)
 
 
 def _quantile(values: np.ndarray, q: float) -> float:

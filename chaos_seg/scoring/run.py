@@ -14,6 +14,7 @@ from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.store import data_hash
 from chaos_seg.evaluation import counts as score
+from chaos_seg.evaluation.masks import LARGEST_BY
 from chaos_seg.evaluation.scores import (
     ChallengeScore,
     PatientScore,
@@ -63,6 +64,7 @@ def score_run(
         "threshold": threshold,
         "temperature": temperature,
         "largest_component": largest_fits(challenge),
+        "largest_by": LARGEST_BY,
         "synthetic": synthetic,
         "data_fingerprint": data_hash(volumes),
         "patients": len(scores),

@@ -9,7 +9,7 @@ import numpy as np
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, count_levels
-from chaos_seg.evaluation.masks import far_errors
+from chaos_seg.evaluation.masks import LARGEST_BY, far_errors
 from chaos_seg.evaluation.metrics import Case
 from chaos_seg.evaluation.outlines import outline_suspicion
 from chaos_seg.evaluation.scores import ChallengeScore, PatientScore, challenge_scores, patient_score
@@ -65,7 +65,7 @@ class ScoredScan:
             "as predicted": alarms(self.case.predicted, self.volume, self.confidence).dice,
             "largest component": self.confidence.dice,
         }
-        of_scan = {"patient": self.volume.name, "side": self.side, "threshold": threshold}
+        of_scan = {"patient": self.volume.name, "side": self.side, "threshold": threshold, "largest_by": LARGEST_BY}
         return [{**of_scan, "masks": row.masks, "guess": guess[row.masks], "dice": row.dice} for row in challenge]
 
     def outline_rows(self) -> list[dict[str, Any]]:

@@ -175,12 +175,13 @@ BACK: list[dict[str, Any]] = [
 LARGEST = {
     "_target_": "Lambdad",
     "keys": "pred",
-    "func": "$lambda p: p * torch.as_tensor(@largest(p[0].numpy(force=True)))",
+    "func": "$lambda p: p * torch.as_tensor(@largest(p[0].numpy(force=True)), device=p.device)",
 }
 # evaluation.masks.largest_component of bool (columns, rows, slices); MONAI's own transform compares parts by voxels.
 PARTS = {
     "labels": "$lambda mask: ndimage.label(mask, numpy.ones((3, 3, 3)))[0]",
-    "depth_in": "$lambda plane: ndimage.distance_transform_edt(numpy.pad(plane, 1))[1:-1, 1:-1]",
+    "filled": "$lambda plane: ndimage.binary_fill_holes(numpy.pad(plane, 1))",
+    "depth_in": "$lambda plane: ndimage.distance_transform_edt(@filled(plane))[1:-1, 1:-1]",
     "depth": "$lambda mask: numpy.stack([@depth_in(mask[..., k]) for k in range(mask.shape[-1])], axis=-1)",
     "bulk": "$lambda labels, depth: numpy.append(0, numpy.bincount(labels.ravel(), depth.ravel())[1:])",
     "chosen": "$lambda labels, depth: (labels > 0) & (labels == @bulk(labels, depth).argmax())",

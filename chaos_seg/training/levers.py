@@ -3,6 +3,7 @@
 import copy
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -17,13 +18,13 @@ from chaos_seg.training.segmenter import Segmenter
 log = logging.getLogger(__name__)
 
 
-def levers(ema_decay: float, half_size_epochs: int, compile_at: int | None) -> list[L.Callback]:
+def levers(ema_decay: float, half_size_epochs: int, compiled: "Compile | None") -> list[L.Callback]:
     """Callbacks for a trainer; `ema_decay` is that of the moving average of the weights (Tarvainen and Valpola 2017,
-    arXiv:1703.01780), which is kept in their place, `compile_at` a batch size, or None.
+    arXiv:1703.01780), which is kept in their place.
     """
     return [
         *([HalfSize(half_size_epochs)] if half_size_epochs else []),
-        *([Compile(compile_at)] if compile_at else []),
+        *([compiled] if compiled else []),
         *([EMAWeightAveraging(decay=ema_decay)] if ema_decay else []),  # behind whatever looks at the average
     ]
 
@@ -57,12 +58,11 @@ class Compile(L.Callback):
     """Compiles the network before the first step, and says what that gave; without a compiler it trains as it is.
 
     Both are timed on copies, so that weights, running means and random numbers are what they would be without.
-    `outcome` is what was said, for the manifest.
+    What that gave is said to `tell`, too.
     """
 
-    def __init__(self, batch_size: int):
-        self.batch_size = batch_size
-        self.outcome = ""
+    def __init__(self, batch_size: int, tell: Callable[[str], None]):
+        self.batch_size, self.tell = batch_size, tell
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Segmenter)
@@ -74,13 +74,15 @@ class Compile(L.Callback):
             after, before = (self._ms_per_slice(trainer, pl_module, net) for net in (compiled, eager))
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            self.outcome = f"torch.compile does not work here ({reason}): the run goes on without it"
-            log.warning("%s", self.outcome)
+            outcome = f"torch.compile does not work here ({reason}): the run goes on without it"
+            log.warning("%s", outcome)
+            self.tell(outcome)
             return
         pl_module.net.compile(dynamic=False)
         took = time.perf_counter() - start
-        self.outcome = f"torch.compile: {after:.1f} ms a slice in place of {before:.1f}, after {took:.0f} s"
-        log.info("%s", self.outcome)
+        outcome = f"torch.compile: {after:.1f} ms a slice in place of {before:.1f}, after {took:.0f} s"
+        log.info("%s", outcome)
+        self.tell(outcome)
 
     def _ms_per_slice(self, trainer: L.Trainer, segmenter: Segmenter, net: nn.Module) -> float:
         """Forward and backward, the quickest of three after the first."""

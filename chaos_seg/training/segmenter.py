@@ -69,7 +69,7 @@ class Segmenter(L.LightningModule):
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
         self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
-        # Chosen on validation patients when a run ends: of its logits, and whether its largest part alone is better.
+        # Chosen on validation patients when a run ends: of its logits, and whether its largest part alone is kept.
         self.temperature: float | None = None
         self.largest_component = False
         self._speed: dict[str, float] = {}

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from chaos_seg.data.alignment import Alignment, Misfit
+from chaos_seg.data.audit import facts
 from chaos_seg.data.measures import VERSION, measured
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import StoredScan, open_volumes
 from chaos_seg.files import write_json
+from tests.data.trunk import MM, SIZE, scan
 
 
 @pytest.fixture
@@ -50,3 +52,31 @@ def test_noise_is_that_from_pixel_to_pixel_whatever_lies_in_the_liver(
     mask = np.ones(volume.shape[1:], np.uint8)
     found = measured(replace(volume, read=planes.__getitem__, read_mask=lambda rank: mask))
     assert found.noise_hu == pytest.approx(std, rel=0.15)
+
+
+def test_the_aorta_is_measured_at_the_height_of_the_liver_where_the_back_lies_below(volume: StoredScan) -> None:
+    """A trunk whose slices without liver have other blood; mirrored it has none that could be told, MR neither."""
+    planes = [*scan(300), *scan(150), *scan(300)]
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[180:260, 100:160] = 1
+    liver = [int(mask.sum()) if 5 <= rank < 10 else 0 for rank in range(len(planes))]
+    shape = (len(planes), SIZE, SIZE)
+    z_mm = [-3.0 * rank for rank in range(len(planes))]
+    meta = replace(volume.meta, shape=shape, spacing_mm=(3.0, MM, MM), liver_pixels=liver, z_mm=z_mm)
+
+    def of(order: slice, modality: str = "CT") -> float | None:
+        trunk = replace(
+            volume,
+            shape=shape,
+            meta=meta,
+            modality=modality,
+            read=lambda rank: np.ascontiguousarray(planes[rank][order]),
+            read_mask=lambda rank: np.ascontiguousarray((mask if liver[rank] else np.zeros_like(mask))[order]),
+        )
+        (volume.folder / "audit.json").unlink(missing_ok=True)
+        found = measured(trunk)
+        assert facts(trunk, found)["contrast_phase"] == (None if found.aorta_hu is None else "venous")
+        return found.aorta_hu
+
+    assert of(slice(None)) == pytest.approx(150, abs=6)
+    assert of(slice(None, None, -1)) is None and of(slice(None), "MR") is None

@@ -128,6 +128,7 @@ def test_the_largest_component_is_chosen_by_the_mean_dice_of_validation_patients
 
     assert largest_fits(scored("val", with_island)) and not largest_fits(scored("val", two_parts))
     assert not largest_fits(scored("test", with_island))  # nobody vouches for it
+    assert not largest_fits(scored("val", ~true))  # nor does who found no liver
     assert largest_fits(scored("val", true))  # nothing to lose: the liver is one organ
     for lost, fits in ((1, True), (3, False)):  # 0.0006 and 0.0018 of the Dice
         islet = np.zeros_like(true)

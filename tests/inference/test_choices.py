@@ -23,7 +23,7 @@ def test_models_of_several_thresholds_need_a_choice() -> None:
         common_threshold(models)
 
 
-def test_the_largest_part_alone_is_kept_as_asked_or_where_the_validation_of_all_models_gained() -> None:
+def test_the_largest_part_alone_is_kept_as_asked_or_where_the_validation_of_all_models_speaks_for_it() -> None:
     gained, not_gained = SimpleNamespace(largest_component=True), SimpleNamespace(largest_component=False)
     assert chosen_largest([gained, gained], None) and not chosen_largest([gained, not_gained], None)  # type: ignore[list-item]
     assert chosen_largest([not_gained], True) and not chosen_largest([gained], False)  # type: ignore[list-item]

@@ -1,9 +1,11 @@
 import warnings
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from chaos_seg.evaluation.calibration import LEVELS
@@ -13,7 +15,7 @@ from chaos_seg.evaluation.scores import patient_score
 from chaos_seg.files import write_csv
 from chaos_seg.reporting import figures
 from chaos_seg.reporting.page import drawn
-from chaos_seg.reporting.runs import Run
+from chaos_seg.reporting.runs import Run, read_runs
 
 
 @pytest.fixture
@@ -113,3 +115,26 @@ def test_a_loss_with_nothing_to_show_leaves_the_others_as_they_are(run: Run, tmp
     assert drawn(both) and not words(both)
     dice = next(line.get_ydata() for line in both.axes[0].get_lines() if line.get_label() == "iou")
     assert np.array_equal(dice, alone.axes[0].get_lines()[0].get_ydata(), equal_nan=True)
+
+
+def test_long_names_of_many_lie_within_the_figure_and_not_on_each_other(finished: Path) -> None:
+    (one,) = read_runs([finished])
+    name = "dice_bce, preprocessing.neighbours=1, without gamma, noise, blur, low_resolution, seed {}"
+    arms = {name.format(k): [one] for k in range(12)}
+    dice = np.random.default_rng(0).random((12, 5))
+    for figure in (
+        figures.dice_figure(arms, "volume_dice", "Volume Dice"),
+        figures.rank_figure(dict(zip(arms, dice, strict=True)), "test"),
+        figures.curve_figure(arms, {"loss": ""}, "Loss", "loss"),
+        figures.position_figure(arms, "test", 5.0),
+        figures.threshold_figure(arms, "test"),
+    ):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        told = figure.axes[0].get_yticklabels()
+        told += [text for legend in figure.legends for text in legend.get_texts()]
+        boxes = [text.get_window_extent() for text in told if "seed" in text.get_text()]
+        assert len(boxes) == 12
+        for box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert not any(a.padded(-1).overlaps(b) for a, b in combinations(boxes, 2))
