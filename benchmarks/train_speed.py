@@ -1,6 +1,6 @@
 """Milliseconds a training slice: chaos_seg.train against bare PyTorch loops, in turn and in one process.
 
-    python benchmarks/train_speed.py [--size 256] [--rounds 5] [--workers 0]
+    python benchmarks/train_speed.py [--size 256] [--rounds 5]
 
 All train the same network with the same loss, optimiser, batch and threads on the same slices. The bare loops have
 them ready as tensors in memory, one in the same memory layout (channels last), one contiguous, as most are written;
@@ -70,7 +70,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Training speed against a bare PyTorch loop.")
     parser.add_argument("--size", type=int, default=256, help="pixels")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=0, help="processes that prepare slices")
     args = parser.parse_args()
     for name in ("lightning.pytorch", "chaos_seg"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -78,7 +77,7 @@ def main() -> None:
         overrides = [
             *("data=phantom", f"data.store={folder}/store", "trainer=cpu", "loss=dice", "epochs=1"),
             *(f"image_size={args.size}", f"data.source.size={args.size}", "data.source.slices=16"),
-            *("data.source.patients=8", "data.split.val_patients=1", f"num_workers={args.workers}"),
+            *("data.source.patients=8", "data.split.val_patients=1"),
         ]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = checked(TrainConfig, compose("train", overrides=overrides))

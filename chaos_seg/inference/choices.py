@@ -64,6 +64,6 @@ def chosen_largest(segmenters: Sequence[Segmenter], asked: bool | None) -> bool:
     """Whether to keep the largest component alone: as asked, or as validation patients of all models speak for it."""
     if asked is not None:
         return asked
-    if gained := all(segmenter.largest_component for segmenter in segmenters):
+    if kept := all(segmenter.largest_component for segmenter in segmenters):
         log.info("The largest part of each mask alone is kept, as the models' validation patients speak for it.")
-    return gained
+    return kept

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ def test_a_page_has_a_row_a_run_and_says_what_is_unfinished(runs: list[Run]) -> 
     assert [row[:3] for row in runs_table(runs).rows] == [["run", "dice", 0], ["other", "iou", 0]]
     assert len({table.name for table in tables}) == len(tables)
     assert common_facts(runs)["Audit of the data"].startswith("no error")
+
+
+def test_runs_scored_by_an_earlier_rule_are_named(runs: list[Run]) -> None:
+    earlier = {key: value for key, value in runs[1].summary.items() if key != "largest_by"}
+    page, _ = report("study", [runs[0], replace(runs[1], summary=earlier)], [])
+    assert "By voxels in other, made before: evaluate again." in page
+    assert "made before" not in report("study", runs, [])[0]
 
 
 def test_an_example_is_that_of_one_of_the_runs(runs: list[Run]) -> None:
