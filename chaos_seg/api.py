@@ -13,6 +13,7 @@ from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
+from chaos_seg.evaluation.distances import BorderDistances
 from chaos_seg.evaluation.masks import check_masks, largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
@@ -123,10 +124,12 @@ def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) 
     predicted, true = predicted != 0, true != 0
     z, y, x = map(float, spacing_mm)
     counted = np.array([counts.count(p, t) for p, t in zip(predicted, true, strict=True)])
-    challenge = chaos_scores(predicted, true, (z, y, x))
+    borders = BorderDistances(predicted, true, (z, y, x))
+    challenge = chaos_scores(predicted, true, (z, y, x), borders.mm(ends=False))
     case = Case(counted, list(predicted), list(true), (z, y, x))
     rest = {key: value for key, value in asdict(challenge).items() if key != "dice"}
-    hd95_mm, surface_dice = hd95_and_surface_dice(predicted, true, (z, y, x), SURFACE_TOLERANCE_MM)
+    monais = borders.mm(ends=True)
+    hd95_mm, surface_dice = hd95_and_surface_dice(predicted, true, (z, y, x), SURFACE_TOLERANCE_MM, monais)
     values = {**metrics_of(case), **rest, "score": challenge.score}
     return {**values, "hd95_mm": hd95_mm, "surface_dice": surface_dice}
 

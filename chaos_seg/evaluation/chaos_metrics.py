@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chaos_seg.evaluation.distances import border_voxels, nearest_mm
+from chaos_seg.evaluation.distances import BorderDistances
 from chaos_seg.evaluation.masks import bounding_box, check_masks, checked_spacing, intersection
 
 # The challenge's thresholds: no points below DICE_LIMIT, none above the others.
@@ -51,7 +51,12 @@ class ChaosScores:
         }
 
 
-def chaos_scores(predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> ChaosScores:
+def chaos_scores(
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    spacing_mm: Sequence[float],
+    distances_mm: tuple[np.ndarray, np.ndarray] | None = None,
+) -> ChaosScores:
     """DICE, RAVD, ASSD and MSSD of two masks of one patient.
 
     DICE = 2 |A and B| / (|A| + |B|); RAVD = 100 ||A| - |B|| / |B| with B the reference, in percent; ASSD is the mean of
@@ -66,20 +71,22 @@ def chaos_scores(predicted: np.ndarray, reference: np.ndarray, spacing_mm: Seque
         predicted: bool or integer (slices, rows, columns); any nonzero is liver.
         reference: the same.
         spacing_mm: between slices, rows and columns: the step of ImagePositionPatient, not SliceThickness.
+        distances_mm: BorderDistances.mm(ends=False), where it is known.
 
     Raises:
         ValueError: shapes differ or have not three axes, masks of floating point, or spacing that is not three positive
             numbers.
     """
     check_masks(predicted, reference)
-    spacing = checked_spacing(spacing_mm)
+    checked_spacing(spacing_mm)
     boxes = bounding_box(predicted, margin=1), bounding_box(reference, margin=1)
     sizes = [int(np.count_nonzero(mask[box])) for mask, box in zip((predicted, reference), boxes, strict=True)]
     if not any(sizes):
         return ChaosScores(math.nan, math.nan, math.nan, math.nan)
     both = intersection(*boxes)
     common = int(np.count_nonzero(predicted[both].astype(bool) & reference[both].astype(bool)))
-    assd, mssd = _surface_distances(border_voxels(predicted, boxes[0]), border_voxels(reference, boxes[1]), spacing)
+    there, back = distances_mm or BorderDistances(predicted, reference, spacing_mm).mm(ends=False)
+    assd, mssd = _surface_distances(there, back)
     return ChaosScores(
         dice=2 * common / sum(sizes),
         ravd_percent=abs(sizes[0] - sizes[1]) / sizes[1] * 100 if sizes[1] else math.nan,
@@ -92,10 +99,9 @@ def _points(value: float, limit: float) -> float:
     return 100 * (limit - value) / limit if value <= limit else 0.0  # NaN is not below the limit
 
 
-def _surface_distances(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> tuple[float, float]:
-    """ASSD and MSSD in mm between the border voxels `a` (3, n) and `b` (3, m); NaN when there are none of one."""
-    if not a.size or not b.size:
+def _surface_distances(there: np.ndarray, back: np.ndarray) -> tuple[float, float]:
+    """ASSD and MSSD in mm; NaN when one of the masks has no border."""
+    if not there.size or not back.size:
         return math.nan, math.nan
-    there, back = nearest_mm(a, b, spacing), nearest_mm(b, a, spacing)
     # The official code's order of sums: a more exact sum differs from its ASSD in the last digit.
     return float((there.sum() + back.sum()) / (len(there) + len(back))), float(max(there.max(), back.max()))

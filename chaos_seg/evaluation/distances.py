@@ -5,29 +5,87 @@ near ask a KD-tree, or a distance transform of each plane where a bad mask has a
 takes ten times as long where the masks agree.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from chaos_seg.evaluation.masks import Box, border
+from chaos_seg.evaluation.masks import border, bounding_box
 
 REACH = 4  # voxels along each axis to look for a neighbour before a KD-tree is asked; the result is the same
 MAX_SIDE = 512  # pixels up to which squares of OpenCV's float32 distances round to the right whole numbers; at 1024 not
 MANY = 300_000  # border voxels, for which a KD-tree takes longer than a distance transform of each plane
 
 
-def border_voxels(mask: np.ndarray, box: Box, outside: bool = True) -> np.ndarray:
-    """Indices (3, n) of the border() voxels of `mask`, all of which lies in `box`.
+class BorderDistances:
+    """From each border voxel of two masks, mm to the nearest one of the other, found once for all that ask.
 
-    The box has a margin of background, except where the volume ends: there border() has to see that it ends. With
-    `outside` false it needs none.
+    The challenge and MONAI differ in what lies behind the volume's end, and so in border voxels that are there alone.
+    `part` of the predicted mask is one that no face joins to the rest, so that its border is the mask's inside of it.
+
+    Args:
+        predicted, reference: bool or integer (slices, rows, columns); any nonzero is liver.
+        spacing_mm: between slices, rows and columns.
+        part: bool, such as the largest component; all of the predicted mask by default.
     """
-    on_border = border(mask[box].astype(bool), outside)
-    indices = np.unravel_index(np.flatnonzero(on_border), on_border.shape)  # a fifth of the time of np.argwhere
-    return np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
+
+    def __init__(
+        self,
+        predicted: np.ndarray,
+        reference: np.ndarray,
+        spacing_mm: Sequence[float],
+        part: np.ndarray | None = None,
+    ) -> None:
+        self._spacing, self._shape = np.asarray(spacing_mm, float), predicted.shape
+        (self._a, self._a_ends), (self._b, self._b_ends) = border_voxels(predicted), border_voxels(reference)
+        self._in_part = np.ones(self._a.shape[1], bool) if part is None else part[tuple(self._a)]
+        self._there = {False: self._to_reference(False, np.full(self._a.shape[1], np.inf))}
+        self._there[True] = self._to_reference(True, self._there[False])
+        self._back = {(False, True): self._to_predicted(False, True, np.full(self._b.shape[1], np.inf))}
+        self._back[False, False] = self._to_predicted(False, False, self._back[False, True])
+        self._back[True, True] = self._to_predicted(True, True, self._back[False, True])
+        self._back[True, False] = self._to_predicted(
+            True, False, np.minimum(self._back[False, False], self._back[True, True])
+        )
+
+    def mm(self, ends: bool, part: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """From the predicted border, or that of its part, to the reference's, and back; infinite where it has none.
+
+        With `ends` also from and to where a mask leaves the volume.
+        """
+        of_part, official = self._in_part | (not part), (~self._a_ends | ends, ~self._b_ends | ends)
+        return self._there[ends][of_part & official[0]], self._back[ends, part][official[1]]
+
+    def _to_reference(self, ends: bool, known: np.ndarray) -> np.ndarray:
+        return self._less(known, self._a, self._b[:, self._b_ends == ends], ends)
+
+    def _to_predicted(self, ends: bool, part: bool, known: np.ndarray) -> np.ndarray:
+        return self._less(known, self._b, self._a[:, (self._a_ends == ends) & (self._in_part == part)], ends)
+
+    def _less(self, known: np.ndarray, a: np.ndarray, b: np.ndarray, ends: bool) -> np.ndarray:
+        """`known` where it is less than the distance from `a` to `b`, which `ends` takes face by face of the volume."""
+        known = known.copy()
+        faces = [b[:, b[axis] == end] for axis, size in enumerate(self._shape) for end in {0, size - 1}]
+        for some in faces if ends else [b]:
+            if not some.size:
+                continue
+            low, high = some.min(axis=1, keepdims=True), some.max(axis=1, keepdims=True)
+            to_box = (np.maximum(low - a, a - high).clip(0) * self._spacing[:, None]) ** 2
+            open_ = np.flatnonzero(to_box.sum(axis=0) < known**2)
+            known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], some, self._spacing))
+        return known
+
+
+def border_voxels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (3, n) of the border() voxels of `mask`, and which of them are there for the volume's end alone."""
+    box = bounding_box(mask, margin=1)  # a margin of background, except where the volume ends
+    inside = mask[box].astype(bool)
+    places = np.flatnonzero(border(inside, outside=False))
+    indices = np.unravel_index(places, inside.shape)  # a fifth of the time of np.argwhere
+    voxels = np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
+    return voxels, ~border(inside).ravel()[places]
 
 
 def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -36,6 +94,8 @@ def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     Exact: a voxel is done at the first distance at which it has a neighbour in `b`, and _neighbours() leaves out none
     that is nearer.
     """
+    if not a.size:
+        return np.zeros(0)
     if a.shape[1] > max(MANY, 4 * b.shape[1]):  # most of them have nothing near
         return _plane_by_plane(a, b, spacing)
     distances = np.full(a.shape[1], np.nan)

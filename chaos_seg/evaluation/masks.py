@@ -52,7 +52,7 @@ def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
         here[1:] &= there[:-1]
         here[:-1] &= there[1:]
         if not outside:
-            here[[0, -1]] = False
+            here[:1] = here[-1:] = False
     return mask & ~inside
 
 

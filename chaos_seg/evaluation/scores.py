@@ -11,6 +11,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
+from chaos_seg.evaluation.distances import BorderDistances
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.surface import hd95_and_surface_dice
@@ -136,12 +137,14 @@ def challenge_scores(
     """
     scores: list[ChallengeScore] = []
     largest = np.stack([*largest_component(predicted)])
+    borders = BorderDistances(predicted, reference, spacing_mm, part=largest)
     for masks, volume in (("as predicted", predicted), ("largest component", largest)):
         if scores and (volume == predicted).all():
             scores.append(replace(scores[0], masks=masks))
             continue
-        metrics = chaos_scores(volume, reference, spacing_mm)
-        hd95_mm, surface_dice = hd95_and_surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM)
+        official, monais = (borders.mm(ends, part=volume is largest) for ends in (False, True))
+        metrics = chaos_scores(volume, reference, spacing_mm, official)
+        hd95_mm, surface_dice = hd95_and_surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM, monais)
         scores.append(
             ChallengeScore(
                 patient,

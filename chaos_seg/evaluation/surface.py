@@ -17,25 +17,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chaos_seg.evaluation.distances import border_voxels, nearest_mm
-from chaos_seg.evaluation.masks import bounding_box, check_masks, checked_spacing
+from chaos_seg.evaluation.distances import BorderDistances
+from chaos_seg.evaluation.masks import check_masks, checked_spacing
 
 
 def hd95_and_surface_dice(
-    predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float], tolerance_mm: float
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float,
+    distances_mm: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[float, float]:
     """95th percentile Hausdorff distance in mm, and (normalized) surface Dice at a tolerance in mm, 0 to 1.
 
     Of two masks (slices, rows, columns). When one is empty they are NaN and 0, when both are NaN and NaN.
+    `distances_mm` is BorderDistances.mm(ends=True), where it is known.
 
     Raises:
         ValueError: not two masks of one volume, or spacing is not three positive numbers.
     """
     check_masks(predicted, reference)
-    spacing = checked_spacing(spacing_mm)
+    checked_spacing(spacing_mm)
     if not predicted.any() or not reference.any():
         return math.nan, 0.0 if predicted.any() or reference.any() else math.nan
-    a, b = (border_voxels(mask, bounding_box(mask), outside=False) for mask in (predicted, reference))
-    there, back = (nearest_mm(*pair, spacing).astype(np.float32) for pair in ((a, b), (b, a)))
+    exact = distances_mm or BorderDistances(predicted, reference, spacing_mm).mm(ends=True)
+    there, back = (mm.astype(np.float32) for mm in exact)
     near = np.count_nonzero(there <= tolerance_mm) + np.count_nonzero(back <= tolerance_mm)
     return float(max(np.percentile(there, 95), np.percentile(back, 95))), near / (len(there) + len(back))

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from chaos_seg.evaluation import distances
-from chaos_seg.evaluation.distances import MAX_SIDE, _squared_mm, border_voxels, nearest_mm
-from chaos_seg.evaluation.masks import bounding_box
+from chaos_seg.evaluation.distances import MAX_SIDE, BorderDistances, _squared_mm, border_voxels, nearest_mm
+from chaos_seg.evaluation.masks import border
 
 SPACING = np.array([2.5, 0.7, 0.8])
 
@@ -30,13 +31,30 @@ def test_distances_are_those_of_all_pairs(
 def test_border_where_the_volume_ends() -> None:
     mask = np.zeros((4, 6, 6), bool)
     mask[:, :4, 1:5] = True  # leaves the volume on both ends of the first axis, and at the start of the second
-    box = bounding_box(mask, margin=1)
-    inner = border_voxels(mask, box)
-    assert {tuple(v) for v in inner.T} == {(z, y, x) for z in range(4) for y in range(4) for x in range(1, 5)} - {
-        (z, y, x) for z in range(4) for y in range(3) for x in (2, 3)
+    voxels, ends = border_voxels(mask)
+    assert {tuple(v) for v in voxels[:, ~ends].T} == {(z, y, x) for z in range(4) for y in range(4) for x in (1, 4)} | {
+        (z, 3, x) for z in range(4) for x in range(1, 5)
     }
-    outer = border_voxels(mask, bounding_box(mask), outside=False)
-    assert outer.shape[1] == mask.sum() - 2 * 2 * 2  # but for what has all six neighbours inside
+    assert voxels.shape[1] == mask.sum() - 2 * 2 * 2  # but for what has all six neighbours inside
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_borders_with_and_without_the_volumes_ends_and_for_a_part(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    blobs = [ndimage.gaussian_filter(rng.standard_normal((9, 24, 24)), 1.5) > 0.05 for _ in range(2)]
+    blobs[1][:, :, : 4 * seed] = False  # far from a part of the other's border
+    predicted, reference = blobs
+    labels, _ = ndimage.label(predicted)
+    part = labels == np.bincount(labels[labels > 0]).argmax()
+    assert part.sum() < predicted.sum()
+    borders = BorderDistances(predicted, reference, SPACING, part)
+    for ends, of in ((False, predicted), (True, predicted), (False, part), (True, part)):
+        masks = [border(mask, outside=not ends) for mask in (of, reference)]
+        a, b = (np.stack(np.nonzero(mask)) for mask in masks)
+        for found, expected in zip(
+            borders.mm(ends, part=of is part), (brute(a, b, SPACING), brute(b, a, SPACING)), strict=True
+        ):
+            assert found == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 0.7), (0.7, 0.8)])
