@@ -24,7 +24,7 @@ from chaos_seg.reporting.tables import WIDTH
 
 
 def compare(folders: list[Path], equal_within: float = EQUAL_DICE) -> str:
-    """The runs' averages, and their losses pair by pair, from their folders alone.
+    """The runs' averages, and what was compared pair by pair, from their folders alone.
 
     Raises:
         UserError: a folder without a finished run, or runs that were scored on different data.

@@ -49,15 +49,15 @@ def per_patient(scores: Iterable[Score]) -> Paired:
             raise UserError(f"{loss}: {_run(seed, fold, patient)} is scored twice; keep one run of each.")
         runs[loss][seed, fold, patient] = value
     if not runs:
-        raise UserError("Expected the scores of at least one loss, found none; evaluate a run first.")
+        raise UserError("Expected the scores of at least one run, found none; evaluate a run first.")
     every = sorted(set().union(*runs.values()))
     for loss, by_run in runs.items():
         if missing := [key for key in every if key not in by_run]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UserError(
-                f"{loss}: expected the patients, seeds and folds of the other losses ({', '.join(runs)}), found no "
-                f"score for {_run(*missing[0])}{more}; losses are compared patient by patient, so finish those runs or "
-                "leave them out of every loss."
+                f"{loss}: expected the patients, seeds and folds of all that is compared ({', '.join(runs)}), found no "
+                f"score for {_run(*missing[0])}{more}; scores are compared patient by patient, so finish those runs or "
+                "leave them out of all."
             )
     patients = sorted({patient for _, _, patient in every}, key=lambda patient: (len(patient), patient))
     seeds = sorted({seed for seed, _, _ in every})

@@ -205,7 +205,7 @@ def too_few(n: int, pairs: int, alpha: float = 0.05) -> str | None:
         return None
     family = f", {_p(min(1.0, pairs * smallest_p(n)))} after Holm over {pairs} pairs" if pairs > 1 else ""
     return (
-        f"{n} patient{'s' if n > 1 else ''} can not show a difference between losses at {100 * alpha:g} %: the "
+        f"{n} patient{'s' if n > 1 else ''} can not show a difference at {100 * alpha:g} %: the "
         f"smallest possible p is {_p(smallest_p(n))}{family}; it takes {patients_needed(pairs, alpha)} patients."
     )
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.evaluation.temperature import BINS, brier, calibration_error, reliability_at
+from chaos_seg.reporting.comparison import arm_column
 from chaos_seg.reporting.curves import BLUE, GREEN, ORANGE, STYLE, say_when_empty
 from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
@@ -48,7 +49,7 @@ def calibration_table(runs: Sequence[Run]) -> Table | None:
     return Table(
         "calibration",
         "Are the probabilities what they say?",
-        [Column("Loss"), Column("probabilities"), *named, Column("n")],
+        [arm_column(by_arm(runs)), Column("probabilities"), *named, Column("n")],
         rows,
         note,
     )

@@ -12,8 +12,8 @@ from chaos_seg.evaluation.repeats import probability_better, spread
 from chaos_seg.evaluation.selection import risk_coverage
 from chaos_seg.evaluation.statistics import EQUAL_DICE, POWER, compare_pairs, sentence, too_few
 from chaos_seg.reporting import reference
-from chaos_seg.reporting.comparison import UNBALANCED
-from chaos_seg.reporting.runs import Run, by_arm, paired, unbalanced
+from chaos_seg.reporting.comparison import UNBALANCED, arm_column
+from chaos_seg.reporting.runs import Run, arm_words, by_arm, paired, unbalanced
 from chaos_seg.reporting.tables import Column, Table
 
 
@@ -27,12 +27,12 @@ def pairs_table(
     """
     name = heading(metric)
     if len(by_arm(runs)) < 2:
-        return None, ["One loss alone: nothing to compare it with."]
+        return None, [f"One {arm_words(by_arm(runs))[0]} alone: nothing to compare it with."]
     try:
         scores = paired(runs, side, metric)
     except UserError as error:
         return None, [*([UNBALANCED] if unbalanced(runs) else []), f"No paired comparison: {error}"]
-    pairs = compare_pairs(scores)
+    pairs, (_, many) = compare_pairs(scores), arm_words(by_arm(runs))
     rows = []
     for pair in pairs:
         d = pair.difference
@@ -49,7 +49,7 @@ def pairs_table(
         f"Equal: the interval lies within ±{margin:g}. Could show: the least true difference that so many patients, "
         f"whose differences spread like these, show in {100 * POWER:.0f} % of studies."
     )
-    table = Table(f"pairs_{side}_{metric}", f"{name} of the {side} patients, pairs of losses", columns, rows, note)
+    table = Table(f"pairs_{side}_{metric}", f"{name} of the {side} patients, pairs of {many}", columns, rows, note)
     few = too_few(len(scores.patients), len(pairs))
     told = [few] if few else [sentence(pair, name, margin=margin) for pair in pairs]
     return table, [f"{one[0].upper()}{one[1:]}" for one in told] + [
@@ -77,13 +77,13 @@ def seeds_tables(scores: Paired, side: str, metric: str) -> list[Table]:
         + (
             "patients and seeds, too narrow with fewer than five seeds."
             if seeds > 1
-            else "patients alone: with one seed it speaks of these networks, not of the losses."
+            else "patients alone: with one seed it speaks of these networks, not of how they were trained."
         )
     )
     chances = Table(f"chances_{side}_{metric}", f"{name} of the {side} patients, run against run", columns, rows, note)
     split = [[arm, *one.shape, *vars(spread(one)).values()] for arm, one in scores.by_seed.items()]
     named = [
-        Column("Loss"),
+        arm_column(arms),
         Column("seeds"),
         Column("n"),
         *(Column(f"SD {of}", 4) for of in ("patients", "seeds", "rest")),
@@ -117,7 +117,7 @@ def guesses_table(runs: Sequence[Run], side: str) -> Table | None:
         rows.append([arm, len(dice), float(np.abs(guess - dice).mean()), *areas, f"{held} of {len(dice)}", width])
     if not rows:
         return None
-    columns = [Column("Loss"), Column("n"), Column("error", 3), Column("AURC", 4), Column("oracle", 4)]
+    columns = [arm_column(by_arm(runs)), Column("n"), Column("error", 3), Column("AURC", 4), Column("oracle", 4)]
     columns += [Column("chance", 4), Column("interval holds"), Column("width", 3)]
     note = (
         "Error: mean distance of guess and Dice. AURC: area under the risk, 1 - Dice, of what is kept when scans with "

@@ -17,14 +17,14 @@ from chaos_seg.evaluation.scores import (
 )
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.reporting import reference
-from chaos_seg.reporting.runs import Run, by_arm, scored_sides, unbalanced
+from chaos_seg.reporting.runs import Run, arm_words, by_arm, scored_sides, unbalanced
 from chaos_seg.reporting.tables import Column, Table
 
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
 DICES = ("volume_dice", "slice_dice")  # which have tables of their own
 UNBALANCED = (
-    "The losses were not scored on the same patients, seeds and folds: their means are no comparison until all runs "
-    "are finished."
+    "The runs compared were not scored on the same patients, seeds and folds: their means are no comparison until all "
+    "runs are finished."
 )
 SIDE_NAMES = {"train": "Train data", "val": "Validation data", "test": "Test data"}
 TWO_DICES = (
@@ -42,6 +42,11 @@ _CHALLENGE_COLUMNS = dict(
         strict=True,
     )
 )
+
+
+def arm_column(arms: Iterable[str]) -> Column:
+    """The column that names what is compared."""
+    return Column(arm_words(arms)[0].capitalize())
 
 
 def patient_values(scores: Iterable[PatientScore | ChallengeScore], metric: str) -> dict[str, float]:
@@ -86,7 +91,7 @@ def _notes(
         if names_of:
             patients = ", ".join(f"{patient} ({' and '.join(arms)})" for patient, arms in names_of.items())
             who.append(f"{name}: {patients}")
-    words = f"Left out of means, under every loss, for want of a value under the one in brackets: {'; '.join(who)}."
+    words = f"Left out of all means, for want of a value under the one in brackets: {'; '.join(who)}."
     unequal = any(one != counted[0] for one in counted)
     return " ".join([*([UNBALANCED] if unequal else []), *([words] if who else []), *more])
 
@@ -157,7 +162,7 @@ def means_table(runs: Sequence[Run], metric: str) -> Table:
         rows.append([arm, len(members), *means, *interval, _mean(everyone[arm]), mean_defined(np.array(means))])
     named = [Column(side, 3) for side in sides]
     named += [Column(f"{sides[-1]} from", 3), Column("to", 3), Column("n")]
-    columns = [Column("Loss"), Column("runs"), *named, Column("patients", 3), Column("splits", 3)]
+    columns = [arm_column(arms), Column("runs"), *named, Column("patients", 3), Column("splits", 3)]
     if metric.endswith("dice") and _why_apart(runs) is None:
         columns.append(Column("study", 3))
         for row, members in zip(rows, arms.values(), strict=True):
@@ -201,7 +206,7 @@ def metrics_table(runs: Sequence[Run]) -> Table:
             for arm, listed in _scores(runs, side).items()
             if listed
         ]
-    columns = [Column("Loss"), Column("side"), *(Column(heading(metric), 3) for metric in metrics)]
+    columns = [arm_column(by_arm(runs)), Column("side"), *(Column(heading(metric), 3) for metric in metrics)]
     *some, last = map(heading, metrics)
     caption = f"{', '.join(some)} and {last}, means over patients" if some else f"{last}, means over patients"
     return Table("metrics", caption, columns, rows, _notes(_scores(runs), left_out))
@@ -233,7 +238,7 @@ def challenge_table(scores: Mapping[str, Sequence[ChallengeScore]]) -> Table:
         "What has no value scores 0."
         + (" HD95 and surface Dice are MONAI's and no part of the score." if "hd95_mm" in shown else ""),
     )
-    columns = [Column("Loss"), Column("side"), Column("masks"), *shown.values()]
+    columns = [arm_column(scores), Column("side"), Column("masks"), *shown.values()]
     return Table("challenge", "CHAOS metrics and score, means over patients", columns, rows, note)
 
 

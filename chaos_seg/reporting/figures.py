@@ -34,7 +34,7 @@ Arms = Mapping[str, Sequence[Run]]
 
 
 def dice_figure(arms: Arms, metric: str, ylabel: str) -> Figure:
-    """A panel a side: a point for each patient under each loss, joined over the losses, with mean and interval. When
+    """A panel a side: a point for each patient under each arm, joined over the arms, with mean and interval. When
     many are compared, they lie below each other: their names are long.
     """
     sides = scored_sides([run for runs in arms.values() for run in runs])

@@ -15,6 +15,7 @@ from chaos_seg.reporting import figures
 from chaos_seg.reporting.calibration import calibration_figure, calibration_table
 from chaos_seg.reporting.claims import guesses_table, pairs_table, placed_table, seeds_tables
 from chaos_seg.reporting.comparison import (
+    arm_column,
     challenge_table,
     means_table,
     metrics_table,
@@ -23,7 +24,7 @@ from chaos_seg.reporting.comparison import (
 )
 from chaos_seg.reporting.deviations import deviations_table
 from chaos_seg.reporting.page import data_uri, drawn, render
-from chaos_seg.reporting.runs import Run, by_arm, paired, scored_sides
+from chaos_seg.reporting.runs import Run, arm_words, by_arm, paired, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 from chaos_seg.reporting.thresholds import threshold_table
 from chaos_seg.run_folder import RunFolder
@@ -40,7 +41,7 @@ def report(
         name: of the study.
         runs: the finished ones.
         unfinished: the names of the others.
-        equal_within: the difference in Dice up to which losses are equal for practice.
+        equal_within: the difference in Dice up to which arms are equal for practice.
     """
     arms = by_arm(runs)
     synthetic = any(run.summary["synthetic"] for run in runs)
@@ -52,11 +53,10 @@ def report(
     except UserError:  # which the sentences say
         shared = None
     tables = _tables(runs, arms, pairs, shared, synthetic)
-    only_losses = {arm.split(", ")[0] for arm in arms} == arms.keys()
     page = render(
         "report.html",
         name=name,
-        kind={"one": "loss", "many": "losses"} if only_losses else {"one": "model", "many": "models"},
+        kind=dict(zip(("one", "many"), arm_words(arms), strict=True)),
         runs=runs,
         arms=arms,
         unfinished=unfinished,
@@ -145,8 +145,9 @@ def runs_table(runs: Sequence[Run]) -> Table:
         ]
         for run in runs
     ]
-    titles = ("Run", "Loss", "seed", "fold", "epochs", "scored epoch")
-    columns = [*map(Column, titles), Column("training min", 1), Column("device"), Column("resumed")]
+    titles = ("seed", "fold", "epochs", "scored epoch")
+    columns = [Column("Run"), arm_column(by_arm(runs)), *map(Column, titles)]
+    columns += [Column("training min", 1), Column("device"), Column("resumed")]
     return Table("runs", "Runs", columns, rows, "Training min: training steps alone, all epochs.")
 
 

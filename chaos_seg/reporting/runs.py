@@ -1,7 +1,7 @@
 """Finished runs read back from their folders, and what they are called when they stand side by side."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -177,6 +177,11 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         parts += [f"{key}={config[key]}" for key in told if key not in names]
         arms.append(", ".join([config["loss.name"], *parts, *([f"without {steps}"] if steps else [])]))
     return arms
+
+
+def arm_words(arms: Iterable[str]) -> tuple[str, str]:
+    """What arms are called, one and many: losses where nothing else differs, else models."""
+    return ("model", "models") if any(", " in arm for arm in arms) else ("loss", "losses")
 
 
 def _usual(configs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, str]:

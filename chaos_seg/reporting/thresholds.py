@@ -6,6 +6,7 @@ import numpy as np
 
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.calibration import LEVELS, counts_by_threshold
+from chaos_seg.reporting.comparison import arm_column
 from chaos_seg.reporting.runs import Run, by_arm, scored_sides
 from chaos_seg.reporting.tables import Column, Table
 
@@ -54,7 +55,12 @@ def threshold_table(runs: Sequence[Run]) -> Table:
         before, after = np.mean(pairs, axis=0)
         best = chosen[0] if len(chosen) == 1 else ", ".join(map(str, chosen))
         rows.append([arm, used, at_used, best, after, after - before])
-    columns = [Column("Loss"), Column("threshold used"), Column(f"{last} Dice", 4), Column("best on validation")]
+    columns = [
+        arm_column(by_arm(runs)),
+        Column("threshold used"),
+        Column(f"{last} Dice", 4),
+        Column("best on validation"),
+    ]
     columns += [Column(f"{last} Dice there", 4), Column("gain", 4)]
     note = (
         "Thresholds are of 255 times the probability; volume Dice, mean over patients with liver. Each fold's own "

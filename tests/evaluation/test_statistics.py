@@ -206,7 +206,7 @@ def test_seven_patients_can_tell_three_losses_apart_and_the_better_one_is_named(
 def test_four_patients_can_not_tell_and_the_sentence_says_so() -> None:
     pair = compare_pairs(paired(bce=[0.9, 0.8, 0.7, 0.6], dice=[0.92, 0.84, 0.76, 0.68], focal=[0.0] * 4))[0]
     assert too_few(4, 3) == (
-        "4 patients can not show a difference between losses at 5 %: the smallest possible p is 0.125, 0.375 after "
+        "4 patients can not show a difference at 5 %: the smallest possible p is 0.125, 0.375 after "
         "Holm over 3 pairs; it takes 7 patients."
     )
     assert sentence(pair) == (
@@ -217,7 +217,7 @@ def test_four_patients_can_not_tell_and_the_sentence_says_so() -> None:
     one = sentence(compare_pairs(paired(bce=[0.9], dice=[0.8]))[0])
     assert "no interval" in one and "Holm" not in one and one.endswith("1 patient is too few to tell.")
     assert too_few(1, 1) == (
-        "1 patient can not show a difference between losses at 5 %: the smallest possible p is 1; it takes 6 patients."
+        "1 patient can not show a difference at 5 %: the smallest possible p is 1; it takes 6 patients."
     )
     assert too_few(6, 1) is None and too_few(7, 3) is None and too_few(6, 3) is not None
 

@@ -27,6 +27,19 @@ def test_runs_scored_by_an_earlier_rule_are_named(runs: list[Run]) -> None:
     assert "made before" not in report("study", runs, [])[0]
 
 
+def test_what_differs_in_more_than_the_loss_is_called_a_model(runs: list[Run]) -> None:
+    page, tables = report("study", runs, [])
+    assert "under each loss: a point" in page and "under each model" not in page
+    assert [table.columns[0].title for table in tables if table.name == "means_volume_dice"] == ["Loss"]
+    wide = replace(runs[1], arm="dice, base=16")
+    page, tables = report("study", [runs[0], wide], [])
+    assert "under each model: a point" in page and "under each loss" not in page
+    named = {table.name: {column.title for column in table.columns} for table in tables}
+    for name in ("means_volume_dice", "metrics", "challenge", "thresholds", "runs"):
+        assert "Model" in named[name] and "Loss" not in named[name], name
+    assert any("pairs of models" in table.caption for table in tables)
+
+
 def test_an_example_is_that_of_one_of_the_runs(runs: list[Run]) -> None:
     shown = [example(runs, kind) for kind in ("best", "worst")]
     scores = sorted(run.summary["slices"]["best"]["dice"] for run in runs)
