@@ -6,17 +6,47 @@ takes ten times as long where the masks agree.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from chaos_seg.evaluation.masks import border, bounding_box
+from chaos_seg.evaluation.masks import border, bounding_box, check_masks, checked_spacing
 
 REACH = 4  # voxels along each axis to look for a neighbour before a KD-tree is asked; the result is the same
 MAX_SIDE = 512  # pixels up to which squares of OpenCV's float32 distances round to the right whole numbers; at 1024 not
 MANY = 300_000  # border voxels, for which a KD-tree takes longer than a distance transform of each plane
+
+
+@dataclass(frozen=True)
+class Border:
+    """Border voxels (3, n) of a mask: where background is beside them, and where only the volume's `ends` are."""
+
+    inner: np.ndarray
+    ends: np.ndarray
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> "Border":
+        """The border() of a mask, bool or integer (slices, rows, columns)."""
+        box = bounding_box(mask, margin=1)  # a margin of background, except where the volume ends
+        inside = mask[box].astype(bool)
+        places = np.flatnonzero(border(inside, outside=False))
+        indices = np.unravel_index(places, inside.shape)  # a fifth of the time of np.argwhere
+        voxels = np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
+        inner = border(inside).ravel()[places]
+        return cls(voxels[:, inner], voxels[:, ~inner], mask.shape)
+
+    @property
+    def faces(self) -> list[np.ndarray]:
+        """The ends by the face of the volume that they are on."""
+        return [self.ends[:, self.ends[axis] == end] for axis, n in enumerate(self.shape) for end in {0, n - 1}]
+
+    def where(self, mask: np.ndarray) -> "Border":
+        """What of it lies in a mask."""
+        return Border(self.inner[:, mask[*self.inner]], self.ends[:, mask[*self.ends]], self.shape)
 
 
 class BorderDistances:
@@ -28,7 +58,10 @@ class BorderDistances:
     Args:
         predicted, reference: bool or integer (slices, rows, columns); any nonzero is liver.
         spacing_mm: between slices, rows and columns.
-        part: bool, such as the largest component; all of the predicted mask by default.
+        part: bool, such as the largest component.
+
+    Raises:
+        ValueError: not two masks of one volume, or spacing is not three positive numbers.
     """
 
     def __init__(
@@ -38,54 +71,55 @@ class BorderDistances:
         spacing_mm: Sequence[float],
         part: np.ndarray | None = None,
     ) -> None:
-        self._spacing, self._shape = np.asarray(spacing_mm, float), predicted.shape
-        (self._a, self._a_ends), (self._b, self._b_ends) = border_voxels(predicted), border_voxels(reference)
-        self._in_part = np.ones(self._a.shape[1], bool) if part is None else part[tuple(self._a)]
-        self._there = {False: self._to_reference(False, np.full(self._a.shape[1], np.inf))}
-        self._there[True] = self._to_reference(True, self._there[False])
-        self._back = {(False, True): self._to_predicted(False, True, np.full(self._b.shape[1], np.inf))}
-        self._back[False, False] = self._to_predicted(False, False, self._back[False, True])
-        self._back[True, True] = self._to_predicted(True, True, self._back[False, True])
-        self._back[True, False] = self._to_predicted(
-            True, False, np.minimum(self._back[False, False], self._back[True, True])
-        )
+        check_masks(predicted, reference)
+        self._spacing = checked_spacing(spacing_mm)
+        self._part = predicted.astype(bool) if part is None else part.astype(bool)
+        self._a, self._b = Border.of(predicted), Border.of(reference)
+        self._kept: dict[tuple[bool, ...], np.ndarray] = {}
 
     def mm(self, ends: bool, part: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """From the predicted border, or that of its part, to the reference's, and back; infinite where it has none.
 
         With `ends` also from and to where a mask leaves the volume.
         """
-        of_part, official = self._in_part | (not part), (~self._a_ends | ends, ~self._b_ends | ends)
-        return self._there[ends][of_part & official[0]], self._back[ends, part][official[1]]
+        there = self._there(ends)
+        if part:
+            there = there[np.concatenate([self._part[*self._a.inner], *[self._part[*self._a.ends]] * ends])]
+        return there, self._back(ends, part)
 
-    def _to_reference(self, ends: bool, known: np.ndarray) -> np.ndarray:
-        return self._less(known, self._a, self._b[:, self._b_ends == ends], ends)
+    def _there(self, ends: bool) -> np.ndarray:
+        if (ends,) not in self._kept:
+            nearer = [self._there(False)] if ends else []
+            self._kept[ends,] = self._less(self._a, self._b, ends, nearer)
+        return self._kept[ends,]
 
-    def _to_predicted(self, ends: bool, part: bool, known: np.ndarray) -> np.ndarray:
-        return self._less(known, self._b, self._a[:, (self._a_ends == ends) & (self._in_part == part)], ends)
+    def _back(self, ends: bool, part: bool) -> np.ndarray:
+        if (ends, part) not in self._kept:
+            nearer = [self._back(ends, True)] if not part else []
+            nearer += [self._back(False, part)] if ends else []
+            self._kept[ends, part] = self._less(self._b, self._a.where(self._part == part), ends, nearer)
+        return self._kept[ends, part]
 
-    def _less(self, known: np.ndarray, a: np.ndarray, b: np.ndarray, ends: bool) -> np.ndarray:
-        """`known` where it is less than the distance from `a` to `b`, which `ends` takes face by face of the volume."""
-        known = known.copy()
-        faces = [b[:, b[axis] == end] for axis, size in enumerate(self._shape) for end in {0, size - 1}]
-        for some in faces if ends else [b]:
-            if not some.size:
-                continue
-            low, high = some.min(axis=1, keepdims=True), some.max(axis=1, keepdims=True)
-            to_box = (np.maximum(low - a, a - high).clip(0) * self._spacing[:, None]) ** 2
-            open_ = np.flatnonzero(to_box.sum(axis=0) < known**2)
-            known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], some, self._spacing))
+    def _less(self, a: Border, b: Border, ends: bool, nearer: Sequence[np.ndarray]) -> np.ndarray:
+        """From the inner voxels of `a`, and with `ends` from its ends then, mm to `b` or what is `nearer`."""
+        known = np.full(a.inner.shape[1] + ends * a.ends.shape[1], np.inf)
+        for one in nearer:
+            known[: len(one)] = np.minimum(known[: len(one)], one)
+        inner, outer = np.split(known, [a.inner.shape[1]])
+        for group in b.faces if ends else [b.inner]:  # a face is far from most, which its box tells
+            self._lessen(inner, a.inner, group)
+        for group in [b.ends, b.inner] if ends else []:
+            self._lessen(outer, a.ends, group)
         return known
 
-
-def border_voxels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (3, n) of the border() voxels of `mask`, and which of them are there for the volume's end alone."""
-    box = bounding_box(mask, margin=1)  # a margin of background, except where the volume ends
-    inside = mask[box].astype(bool)
-    places = np.flatnonzero(border(inside, outside=False))
-    indices = np.unravel_index(places, inside.shape)  # a fifth of the time of np.argwhere
-    voxels = np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
-    return voxels, ~border(inside).ravel()[places]
+    def _lessen(self, known: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        if not a.size or not b.size:
+            return
+        to_box = np.zeros(a.shape[1])
+        for places, low, high, mm in zip(a, b.min(axis=1), b.max(axis=1), self._spacing, strict=True):
+            to_box += (np.maximum(low - places, places - high).clip(0) * mm) ** 2
+        open_ = np.flatnonzero(to_box < known**2)
+        known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], b, self._spacing))
 
 
 def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:

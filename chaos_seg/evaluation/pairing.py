@@ -72,7 +72,7 @@ def per_patient(scores: Iterable[Score]) -> Paired:
     undefined = {p: tuple(loss for loss in runs if not np.isfinite(means[loss][k])) for k, p in enumerate(patients)}
     left_out = {patient: losses for patient, losses in undefined.items() if losses}
     if len(left_out) == len(patients):
-        raise UserError("Every patient has an undefined score under some loss: nothing is left to compare.")
+        raise UserError("No patient has a defined score everywhere: nothing is left to compare.")
     keep = np.array([patient not in left_out for patient in patients])
     kept = tuple(patient for patient in patients if patient not in left_out)
     return Paired(

@@ -23,8 +23,8 @@ from chaos_seg.reporting.tables import Column, Table
 SYNTHETIC = "SYNTHETIC phantom data: these numbers say nothing about patients."
 DICES = ("volume_dice", "slice_dice")  # which have tables of their own
 UNBALANCED = (
-    "The runs compared were not scored on the same patients, seeds and folds: their means are no comparison until all "
-    "runs are finished."
+    "What is compared was not scored on the same patients, seeds and folds: the means are no comparison until all runs "
+    "are finished."
 )
 SIDE_NAMES = {"train": "Train data", "val": "Validation data", "test": "Test data"}
 TWO_DICES = (
@@ -91,7 +91,8 @@ def _notes(
         if names_of:
             patients = ", ".join(f"{patient} ({' and '.join(arms)})" for patient, arms in names_of.items())
             who.append(f"{name}: {patients}")
-    words = f"Left out of all means, for want of a value under the one in brackets: {'; '.join(who)}."
+    every = f"under every {arm_words(scores)[0]}"
+    words = f"Left out of means, {every}, for want of a value under the one in brackets: {'; '.join(who)}."
     unequal = any(one != counted[0] for one in counted)
     return " ".join([*([UNBALANCED] if unequal else []), *([words] if who else []), *more])
 

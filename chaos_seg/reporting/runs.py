@@ -180,7 +180,7 @@ def arm_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def arm_words(arms: Iterable[str]) -> tuple[str, str]:
-    """What arms are called, one and many: losses where nothing else differs, else models."""
+    """What arms are called, one and many: losses where their names alone tell them apart, else models."""
     return ("model", "models") if any(", " in arm for arm in arms) else ("loss", "losses")
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from chaos_seg.evaluation import distances
-from chaos_seg.evaluation.distances import MAX_SIDE, BorderDistances, _squared_mm, border_voxels, nearest_mm
+from chaos_seg.evaluation.distances import MAX_SIDE, Border, BorderDistances, _squared_mm, nearest_mm
 from chaos_seg.evaluation.masks import border
 
 SPACING = np.array([2.5, 0.7, 0.8])
@@ -31,11 +31,13 @@ def test_distances_are_those_of_all_pairs(
 def test_border_where_the_volume_ends() -> None:
     mask = np.zeros((4, 6, 6), bool)
     mask[:, :4, 1:5] = True  # leaves the volume on both ends of the first axis, and at the start of the second
-    voxels, ends = border_voxels(mask)
-    assert {tuple(v) for v in voxels[:, ~ends].T} == {(z, y, x) for z in range(4) for y in range(4) for x in (1, 4)} | {
+    found = Border.of(mask)
+    assert {tuple(v) for v in found.inner.T} == {(z, y, x) for z in range(4) for y in range(4) for x in (1, 4)} | {
         (z, 3, x) for z in range(4) for x in range(1, 5)
     }
-    assert voxels.shape[1] == mask.sum() - 2 * 2 * 2  # but for what has all six neighbours inside
+    assert (
+        found.inner.shape[1] + found.ends.shape[1] == mask.sum() - 2 * 2 * 2
+    )  # but for what has six neighbours inside
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -48,13 +50,12 @@ def test_borders_with_and_without_the_volumes_ends_and_for_a_part(seed: int) -> 
     part = labels == np.bincount(labels[labels > 0]).argmax()
     assert part.sum() < predicted.sum()
     borders = BorderDistances(predicted, reference, SPACING, part)
-    for ends, of in ((False, predicted), (True, predicted), (False, part), (True, part)):
-        masks = [border(mask, outside=not ends) for mask in (of, reference)]
-        a, b = (np.stack(np.nonzero(mask)) for mask in masks)
-        for found, expected in zip(
-            borders.mm(ends, part=of is part), (brute(a, b, SPACING), brute(b, a, SPACING)), strict=True
-        ):
-            assert found == pytest.approx(expected, rel=1e-14)
+    for ends, of in ((False, predicted), (True, part), (True, predicted), (False, part)):
+        masks = [[border(mask), border(mask, outside=False) & ~border(mask)][: 1 + ends] for mask in (of, reference)]
+        a, b = (np.hstack([np.stack(np.nonzero(one)) for one in mask]) for mask in masks)
+        expected = brute(a, b, SPACING), brute(b, a, SPACING)
+        for found, true in zip(borders.mm(ends, part=of is part), expected, strict=True):
+            assert found == pytest.approx(true, rel=1e-14)
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 0.7), (0.7, 0.8)])

@@ -64,5 +64,5 @@ def test_what_can_not_be_averaged_is_refused() -> None:
         per_patient(scores("dice", {"1": [0.9]}) * 2)
     with pytest.raises(UserError, match="found none"):
         per_patient([])
-    with pytest.raises(UserError, match="Every patient"):
+    with pytest.raises(UserError, match="No patient has a defined score"):
         per_patient(scores("dice", {"1": [math.nan]}))

@@ -149,7 +149,7 @@ def test_tables_say_when_losses_were_not_scored_on_the_same_patients() -> None:
             }
         ),
     ):
-        assert table.note.startswith("The runs compared were not scored on the same patients"), table.name
+        assert table.note.startswith("What is compared was not scored on the same patients"), table.name
 
 
 def test_a_patient_counts_once_whatever_its_seeds_and_folds() -> None:
