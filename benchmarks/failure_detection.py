@@ -38,7 +38,7 @@ from chaos_seg.inference.promise import held_out
 from chaos_seg.training.checkpoints import load_segmenter
 
 BAD_DICE = 0.8
-MEASURES = ("unsure", "no mask", "differs", "island", "HU unlike", "the only")
+MEASURES = ("unsure", "no mask", "differs", "goes on", "island", "HU unlike", "the only")
 
 RAW = {"largest_component": False, "fill_holes": False}  # masks as predicted
 

@@ -9,18 +9,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from chaos_seg.data.appearance import HuHistogram
 from chaos_seg.data.audit import LIVER_HU, LIVER_HU_STD, LIVER_ML, named_slices
 from chaos_seg.data.scan import Scan
-from chaos_seg.evaluation.masks import pixels_in_largest_component
+from chaos_seg.evaluation.masks import bounding_box, pixels_in_largest_component
 from chaos_seg.inference.confidence import Confidence
 
 NAMED = 0.05  # a cost from which a measure counts and is named; true masks reach it by their ends and lobes
 GAP_MM = 20.0  # a longer stretch without a mask is no gap: what lies beyond is a part of its own
 HU_OFF = (55, LIVER_HU_STD)  # a slice's median from the scan's: cost 0 to 1; sound masks have a spread of 25 to 55 HU
 END_SHARE = 0.5  # of the cost of a first or last slice's overlap: where a liver ends it narrows by nature
+WIDE_MM = 16.0  # what is narrower of a slice's mask may end in the next one
+SAME_HU = 25.0  # between two slices, smoothed over SMOOTH pixels: more than noise, less than from liver to fat or lung
+SMOOTH = 5
 PARTS_SHARE = 0.01  # of the volume, outside of its largest part; at most 0.004 of any slice in sound masks
 
 
@@ -51,7 +55,7 @@ def alarms(mask: Sequence[np.ndarray] | np.ndarray, scan: Scan, confidence: Conf
 
     Args:
         mask: predicted, slices of bool (rows, columns).
-        scan: its slices are read once where there is a mask.
+        scan: its slices are read once where there is a mask, and beside it.
         confidence: of the slices; it does not count where post-processing took all of a slice's mask away.
 
     Raises:
@@ -100,11 +104,20 @@ class LiverInScan:
         in_main = zip(stack, pixels_in_largest_component(planes), strict=True)
         self.pixels_in_main = {rank: pixels for rank, pixels in in_main if rank is not None}
         histogram = HuHistogram()
-        self.medians = {}
-        for rank in self.pixels_in_main:
-            under = scan.hu(rank)[mask[rank]]
-            histogram.add(under)
-            self.medians[rank] = float(np.median(under))
+        self.medians: dict[int, float] = {}
+        self.goes_on_cm2 = np.zeros(len(mask))  # the most that a slice beside each has of mask, where HU are the same
+        beside = np.clip(self.labelled[:, None] + [-1, 0, 1], 0, len(mask) - 1)
+        before: tuple[int, np.ndarray] | None = None
+        for rank in np.unique(beside).tolist():
+            hu = scan.hu(rank)
+            if self.pixels[rank]:
+                under = hu[mask[rank]]
+                histogram.add(under)
+                self.medians[rank] = float(np.median(under))
+            if before and before[0] == rank - 1 and scan.modality == "CT":
+                goes_on = np.array(_go_on(mask[rank - 1], mask[rank], before[1], hu, spacing_mm[1:]))
+                self.goes_on_cm2[rank - 1 : rank + 1] = np.maximum(self.goes_on_cm2[rank - 1 : rank + 1], goes_on)
+            before = rank, hu
         self.quartiles = histogram.percentiles((25, 50, 75)) if stack else (0.0, 0.0, 0.0)
 
     def apart(self) -> float:
@@ -138,7 +151,13 @@ class LiverInScan:
             yield f"half of the HU under the mask lie between {low:.0f} and {high:.0f}; a liver's are closer"
 
     def costs(self, rank: int) -> Iterator[tuple[float, str]]:
-        """The Dice that each measure of a slice's mask may cost, with the reason in words."""
+        """The Dice that each measure of a slice may cost, with the reason in words."""
+        missed_cm2 = float(self.goes_on_cm2[rank])
+        if missed_cm2:
+            yield (
+                (1.0 if self.pixels[rank] else END_SHARE) * missed_cm2 / (2 * float(self.area_cm2[rank]) + missed_cm2),
+                f"goes on: {missed_cm2:.1f} cm² more are mask in a slice beside it, with the same HU",
+            )
         if not self.pixels[rank]:
             return
         yield from self._along_z(rank)
@@ -170,6 +189,25 @@ def _likeness(a: np.ndarray, b: np.ndarray) -> float:
     """Dice of two predicted masks; 1 where both are empty, for they agree (counts.dice, with a truth, is NaN there)."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 1.0
+
+
+def _go_on(
+    above: np.ndarray, below: np.ndarray, hu_above: np.ndarray, hu_below: np.ndarray, spacing_mm: Sequence[float]
+) -> tuple[float, float]:
+    """In cm² what `below` has of mask (rows, columns) and `above` has not, and the other way round, WIDE_MM wide at
+    least, where both have the same HU: a lobe that a model lost or made up from one slice to the next.
+    """
+    sides = [2 * round(WIDE_MM / mm / 2) + 1 for mm in reversed(spacing_mm)]  # odd, or the opened mask is moved
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides)
+    cm2 = []
+    for more in (below & ~above, above & ~below):
+        _, *box = bounding_box(more[None], margin=SMOOTH)
+        pixels = 0
+        if more.any() and (wide := cv2.morphologyEx(more[*box].astype(np.uint8), cv2.MORPH_OPEN, disc) > 0).any():
+            smooth = [cv2.blur(hu[*box].astype(np.float32), (SMOOTH, SMOOTH)) for hu in (hu_above, hu_below)]
+            pixels = int(np.count_nonzero(wide & (np.abs(smooth[0] - smooth[1]) < SAME_HU)))
+        cm2.append(pixels * spacing_mm[0] * spacing_mm[1] / 100)
+    return cm2[0], cm2[1]
 
 
 def _on_edge(plane: np.ndarray) -> int:

@@ -43,6 +43,39 @@ def test_an_island_is_named(sound: Scan) -> None:
     assert f"island: {100 * share:.0f} % of the mask is apart from the largest part" in reasons
 
 
+def test_a_lobe_that_ends_at_once_goes_on(sound: Scan) -> None:
+    """Neither slice at the step differs from the other one beside it."""
+    mask, hu = sound
+    left = COLUMNS < 38
+    lost_cm2 = np.count_nonzero(mask[16] & left) * 2.5 * 2.5 / 100
+    mask[17:] &= ~left
+    assert first(mask, hu)[0] == 17
+    (reason,) = slice_alarms(mask, hu, SPACING_MM)[0].reasons
+    found_cm2 = float(
+        reason.removeprefix("goes on: ").removesuffix(" cm² more are mask in a slice beside it, with the same HU")
+    )
+    assert 0.9 * lost_cm2 < found_cm2 <= lost_cm2  # its corners are narrower
+
+    def fat(rank: int) -> np.ndarray:
+        return np.where(left, -100, hu(rank)) if rank >= 17 else hu(rank)
+
+    assert not any("goes on" in reason for alarm in slice_alarms(mask, fat, SPACING_MM) for reason in alarm.reasons)
+
+
+def test_a_liver_that_ends_at_once_goes_on_where_no_mask_is(sound: Scan) -> None:
+    mask, hu = sound
+    mask[20:] = False
+    assert 20 in [alarm.rank for alarm in slice_alarms(mask, hu, SPACING_MM)[:2]]
+    (alarm,) = (alarm for alarm in slice_alarms(mask, hu, SPACING_MM) if alarm.rank == 20)
+    assert alarm.score == pytest.approx(0.5) and alarm.reasons[0].startswith("goes on: ")
+
+
+def test_what_is_narrow_may_end_at_once(sound: Scan) -> None:
+    mask, hu = sound
+    mask[17:] &= COLUMNS > 23  # 14 mm of its left side
+    assert not any("goes on" in reason for alarm in slice_alarms(mask, hu, SPACING_MM) for reason in alarm.reasons)
+
+
 def test_a_far_part_is_an_island_and_no_gap(sound: Scan) -> None:
     mask, hu = sound
     mask[20:26] = False
@@ -172,7 +205,7 @@ def test_the_pictures_edge_is_named(sound: Scan) -> None:
     assert scan_alarms(mask, hu, SPACING_MM) == [f"the mask touches the picture's edge on slice 16 of {SLICES}"]
 
 
-def test_each_slice_with_a_mask_is_read_once(sound: Scan) -> None:
+def test_each_slice_with_a_mask_or_beside_one_is_read_once(sound: Scan) -> None:
     mask, hu = sound
     mask[14:19] = False
     reads: Counter[int] = Counter()
@@ -182,7 +215,8 @@ def test_each_slice_with_a_mask_is_read_once(sound: Scan) -> None:
         return hu(rank)
 
     alarms(mask, looked_at(counted, SPACING_MM, 900), sure(mask))
-    assert reads == Counter(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
+    labelled = np.flatnonzero(mask.any(axis=(1, 2)))
+    assert reads == Counter(sorted({rank + step for rank in labelled.tolist() for step in (-1, 0, 1)}))
 
 
 def test_doubt_costs_the_dice_that_the_probabilities_expect_to_lose(sound: Scan) -> None:
