@@ -14,6 +14,7 @@ from chaos_seg.registry import LOGGERS, build_all
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.callbacks import ProgressBar, ValidationOverlays
 from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
+from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.loggers import EpochTable
 
 
@@ -66,6 +67,7 @@ def trainer_options(
     """
     others = {name: options for name, options in loggers.items() if name != "csv"}
     monitor = "val/dice" if best_by == "validation" else None
+    half_size = sum(callback.epochs for callback in beside if isinstance(callback, HalfSize))
     every_epoch: dict[str, Any] = {
         "dirpath": str(run.checkpoints),
         "save_on_train_epoch_end": True,
@@ -73,7 +75,7 @@ def trainer_options(
     }
     return {
         "max_epochs": epochs,
-        "logger": [*build_all(LOGGERS, others, run.path), EpochTable(run.metrics, epochs)],
+        "logger": [*build_all(LOGGERS, others, run.path), EpochTable(run.metrics, epochs, half_size)],
         "callbacks": [
             # Not save_last: Lightning then renews last.ckpt only together with best.ckpt.
             RunCheckpoint(filename="best", monitor=monitor, mode="max", **every_epoch),

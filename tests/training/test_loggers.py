@@ -1,6 +1,7 @@
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from chaos_seg.config import TrainConfig
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
 from chaos_seg.files import read_csv, read_json
+from chaos_seg.reporting.study_view import duration
 from chaos_seg.training.loggers import EpochTable
 
 Configure = Callable[..., TrainConfig]
@@ -22,6 +24,20 @@ def test_a_repeated_epoch_takes_its_own_place_and_ends_the_table(tmp_path: Path)
         ("0", "0.5"),
         ("1", "0.45"),
     ]
+
+
+def test_the_time_left_knows_which_epochs_are_larger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("chaos_seg.training.loggers.time", SimpleNamespace(monotonic=lambda: now[0]))
+    caplog.set_level("INFO")
+    table = EpochTable(tmp_path / "metrics.csv", epochs=10, half_size=2)
+    metrics = {"train/loss": 0.5, "val/loss": 0.6, "val/dice": 0.7, "train/ms_per_slice": 9.0, "train/seconds": 80.0}
+    for epoch, taken, seconds in ((0, 100, 9 * 100 + 3 * 8 * 80), (1, 100, 8 * 100 + 3 * 8 * 80), (2, 300, 7 * 300)):
+        now[0] += taken
+        table.log_metrics(metrics, epoch)
+        assert caplog.messages[-1].endswith(f"about {duration(seconds)} left")
 
 
 def test_csv_alone_is_the_table_that_every_run_has(configure: Configure, tmp_path: Path) -> None:
