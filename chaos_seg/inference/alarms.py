@@ -22,7 +22,7 @@ NAMED = 0.05  # a cost from which a measure counts and is named; true masks reac
 GAP_MM = 20.0  # a longer stretch without a mask is no gap: what lies beyond is a part of its own
 HU_OFF = (55, LIVER_HU_STD)  # a slice's median from the scan's: cost 0 to 1; sound masks have a spread of 25 to 55 HU
 END_SHARE = 0.5  # of the cost of a first or last slice's overlap: where a liver ends it narrows by nature
-WIDE_MM = 16.0  # what is narrower of a slice's mask may end in the next one
+WIDE_MM, WIDE_STEPS = 16.0, 5  # mm, and steps between slices: what is narrower of a mask may end in the next slice
 SAME_HU = 25.0  # between two slices, smoothed over SMOOTH pixels: more than noise, less than from liver to fat or lung
 SMOOTH = 5
 PARTS_SHARE = 0.01  # of the volume, outside of its largest part; at most 0.004 of any slice in sound masks
@@ -115,7 +115,7 @@ class LiverInScan:
                 histogram.add(under)
                 self.medians[rank] = float(np.median(under))
             if before and before[0] == rank - 1 and scan.modality == "CT":
-                goes_on = np.array(_go_on(mask[rank - 1], mask[rank], before[1], hu, spacing_mm[1:]))
+                goes_on = np.array(_go_on(mask[rank - 1], mask[rank], before[1], hu, spacing_mm))
                 self.goes_on_cm2[rank - 1 : rank + 1] = np.maximum(self.goes_on_cm2[rank - 1 : rank + 1], goes_on)
             before = rank, hu
         self.quartiles = histogram.percentiles((25, 50, 75)) if stack else (0.0, 0.0, 0.0)
@@ -194,10 +194,12 @@ def _likeness(a: np.ndarray, b: np.ndarray) -> float:
 def _go_on(
     above: np.ndarray, below: np.ndarray, hu_above: np.ndarray, hu_below: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[float, float]:
-    """In cm² what `below` has of mask (rows, columns) and `above` has not, and the other way round, WIDE_MM wide at
-    least, where both have the same HU: a lobe that a model lost or made up from one slice to the next.
+    """In cm² what `below` has of mask (rows, columns) and `above` has not, and the other way round, where that is wide
+    and both have the same HU: a lobe that a model lost or made up from one slice to the next.
     """
-    sides = [2 * round(WIDE_MM / mm / 2) + 1 for mm in reversed(spacing_mm)]  # odd, or the opened mask is moved
+    step_mm, *plane_mm = spacing_mm
+    wide_mm = max(WIDE_MM, WIDE_STEPS * step_mm)  # of a step that is not known WIDE_MM
+    sides = [2 * round(wide_mm / mm / 2) + 1 for mm in reversed(plane_mm)]  # odd, or the opened mask is moved
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides)
     cm2 = []
     for more in (below & ~above, above & ~below):
@@ -206,7 +208,7 @@ def _go_on(
         if more.any() and (wide := cv2.morphologyEx(more[*box].astype(np.uint8), cv2.MORPH_OPEN, disc) > 0).any():
             smooth = [cv2.blur(hu[*box].astype(np.float32), (SMOOTH, SMOOTH)) for hu in (hu_above, hu_below)]
             pixels = int(np.count_nonzero(wide & (np.abs(smooth[0] - smooth[1]) < SAME_HU)))
-        cm2.append(pixels * spacing_mm[0] * spacing_mm[1] / 100)
+        cm2.append(pixels * plane_mm[0] * plane_mm[1] / 100)
     return cm2[0], cm2[1]
 
 
