@@ -156,7 +156,7 @@ class LiverInScan:
         if missed_cm2:
             yield (
                 (1.0 if self.pixels[rank] else END_SHARE) * missed_cm2 / (2 * float(self.area_cm2[rank]) + missed_cm2),
-                f"goes on: {missed_cm2:.1f} cm² more are mask in a slice beside it, with the same HU",
+                f"goes on: {missed_cm2:.1f} cm² are mask in a slice beside it, and here without one at the same HU",
             )
         if not self.pixels[rank]:
             return
