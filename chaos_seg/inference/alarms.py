@@ -22,7 +22,7 @@ NAMED = 0.05  # a cost from which a measure counts and is named; true masks reac
 GAP_MM = 20.0  # a longer stretch without a mask is no gap: what lies beyond is a part of its own
 HU_OFF = (55, LIVER_HU_STD)  # a slice's median from the scan's: cost 0 to 1; sound masks have a spread of 25 to 55 HU
 END_SHARE = 0.5  # of the cost of a first or last slice's overlap: where a liver ends it narrows by nature
-WIDE_MM, WIDE_STEPS = 16.0, 5  # mm, and steps between slices: what is narrower of a mask may end in the next slice
+WIDE_MM, WIDE_STEPS = 16.0, 5  # mm, and distances of two slices: what is narrower of a mask may end between them
 SAME_HU = 25.0  # between two slices, smoothed over SMOOTH pixels: more than noise, less than from liver to fat or lung
 SMOOTH = 5
 PARTS_SHARE = 0.01  # of the volume, outside of its largest part; at most 0.004 of any slice in sound masks
@@ -105,7 +105,7 @@ class LiverInScan:
         self.pixels_in_main = {rank: pixels for rank, pixels in in_main if rank is not None}
         histogram = HuHistogram()
         self.medians: dict[int, float] = {}
-        self.goes_on_cm2 = np.zeros(len(mask))  # the most that a slice beside each has of mask, where HU are the same
+        self.goes_on: dict[int, tuple[float, int]] = {}  # of a slice cm² of mask that it lacks, and the slice with them
         beside = np.clip(self.labelled[:, None] + [-1, 0, 1], 0, len(mask) - 1)
         before: tuple[int, np.ndarray] | None = None
         for rank in np.unique(beside).tolist():
@@ -115,8 +115,11 @@ class LiverInScan:
                 histogram.add(under)
                 self.medians[rank] = float(np.median(under))
             if before and before[0] == rank - 1 and scan.modality == "CT":
-                goes_on = np.array(_go_on(mask[rank - 1], mask[rank], before[1], hu, spacing_mm))
-                self.goes_on_cm2[rank - 1 : rank + 1] = np.maximum(self.goes_on_cm2[rank - 1 : rank + 1], goes_on)
+                apart_mm = abs(float(scan.z_mm[rank] - scan.z_mm[rank - 1]))
+                for less, more, hus in ((rank - 1, rank, (before[1], hu)), (rank, rank - 1, (hu, before[1]))):
+                    cm2 = _wide_cm2(mask[more] & ~mask[less], hus, (apart_mm, *spacing_mm[1:]))
+                    if self.pixels_in_main.get(more) and cm2 > self.goes_on.get(less, (0.0, more))[0]:
+                        self.goes_on[less] = cm2, more
             before = rank, hu
         self.quartiles = histogram.percentiles((25, 50, 75)) if stack else (0.0, 0.0, 0.0)
 
@@ -152,11 +155,12 @@ class LiverInScan:
 
     def costs(self, rank: int) -> Iterator[tuple[float, str]]:
         """The Dice that each measure of a slice may cost, with the reason in words."""
-        missed_cm2 = float(self.goes_on_cm2[rank])
-        if missed_cm2:
+        if rank in self.goes_on:
+            cm2, other = self.goes_on[rank]
+            share = 1.0 if self.pixels[rank] or rank in self.gaps else END_SHARE
             yield (
-                (1.0 if self.pixels[rank] else END_SHARE) * missed_cm2 / (2 * float(self.area_cm2[rank]) + missed_cm2),
-                f"goes on: {missed_cm2:.1f} cm² are mask in a slice beside it, and here without one at the same HU",
+                share * cm2 / (2 * float(self.area_cm2[rank]) + cm2),
+                f"goes on: {cm2:.1f} cm² outlined on slice {other + 1} have the same HU here, outside of the mask",
             )
         if not self.pixels[rank]:
             return
@@ -191,25 +195,25 @@ def _likeness(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * np.count_nonzero(a & b) / total if total else 1.0
 
 
-def _go_on(
-    above: np.ndarray, below: np.ndarray, hu_above: np.ndarray, hu_below: np.ndarray, spacing_mm: Sequence[float]
-) -> tuple[float, float]:
-    """In cm² what `below` has of mask (rows, columns) and `above` has not, and the other way round, where that is wide
-    and both have the same HU: a lobe that a model lost or made up from one slice to the next.
+def _wide_cm2(more: np.ndarray, hus: tuple[np.ndarray, np.ndarray], spacing_mm: Sequence[float]) -> float:
+    """In cm² what a slice has `more` of mask (rows, columns) than the one beside it, where that is wide and both have
+    the same HU, a liver's: a lobe that a model lost in the one, or made up in the other.
     """
-    step_mm, *plane_mm = spacing_mm
-    wide_mm = max(WIDE_MM, WIDE_STEPS * step_mm)  # of a step that is not known WIDE_MM
-    sides = [2 * round(wide_mm / mm / 2) + 1 for mm in reversed(plane_mm)]  # odd, or the opened mask is moved
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides)
-    cm2 = []
-    for more in (below & ~above, above & ~below):
-        _, *box = bounding_box(more[None], margin=SMOOTH)
-        pixels = 0
-        if more.any() and (wide := cv2.morphologyEx(more[*box].astype(np.uint8), cv2.MORPH_OPEN, disc) > 0).any():
-            smooth = [cv2.blur(hu[*box].astype(np.float32), (SMOOTH, SMOOTH)) for hu in (hu_above, hu_below)]
-            pixels = int(np.count_nonzero(wide & (np.abs(smooth[0] - smooth[1]) < SAME_HU)))
-        cm2.append(pixels * plane_mm[0] * plane_mm[1] / 100)
-    return cm2[0], cm2[1]
+    apart_mm, *plane_mm = spacing_mm
+    wide_mm = max(WIDE_MM, WIDE_STEPS * apart_mm)  # of a distance that is not known WIDE_MM
+    sides = [2 * round(wide_mm / mm / 2) + 1 for mm in plane_mm]  # odd, or the opened mask is moved
+    _, *box = bounding_box(more[None], margin=SMOOTH)
+    if any(side > n.stop - n.start for side, n in zip(sides, box, strict=True)):
+        return 0.0
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides[::-1])
+    cut = more[*box].astype(np.uint8)
+    wide = cv2.morphologyEx(cut, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    if not wide.any():
+        return 0.0
+    here, there = (cv2.blur(hu[*box].astype(np.float32), (SMOOTH, SMOOTH)) for hu in hus)
+    alike = (np.abs(here - there) < SAME_HU) & (here > LIVER_HU[0]) & (here < LIVER_HU[1])
+    pixels = np.count_nonzero(wide & alike)
+    return float(pixels * np.prod(plane_mm) / 100) if pixels >= np.count_nonzero(disc) else 0.0
 
 
 def _on_edge(plane: np.ndarray) -> int:

@@ -47,7 +47,7 @@ class EpochTable(Logger):
         write_csv(self.path, [*rows, {"epoch": step, **metrics}])
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         left = (self.epochs or 0) - step - 1
-        larger = min(left, (self.epochs or 0) - self.half_size) if step < self.half_size else 0
+        larger = max(0, (self.epochs or 0) - self.half_size) if step < self.half_size else 0
         seconds_left = left * seconds + 3 * larger * metrics.get("train/seconds", 0.0)
         log.info(
             "epoch %d%s: loss %.4f, validation loss %.4f, validation Dice %.3f, %.0f ms a training slice%s",

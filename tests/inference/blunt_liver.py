@@ -30,7 +30,8 @@ Scan = tuple[np.ndarray, Callable[[int], np.ndarray]]
 
 def looked_at(hu: Callable[[int], np.ndarray], spacing_mm: tuple[float, ...], millilitres: float) -> Any:
     """Stands for a scan."""
-    return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, volume_ml=lambda pixels: millilitres, modality="CT")
+    z_mm = np.arange(SLICES) * spacing_mm[0]
+    return SimpleNamespace(hu=hu, spacing_mm=spacing_mm, z_mm=z_mm, volume_ml=lambda pixels: millilitres, modality="CT")
 
 
 def sure(mask: Any) -> Confidence:

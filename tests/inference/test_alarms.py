@@ -51,11 +51,9 @@ def test_a_lobe_that_ends_at_once_goes_on(sound: Scan) -> None:
     mask[17:] &= ~left
     assert first(mask, hu)[0] == 17
     (reason,) = slice_alarms(mask, hu, SPACING_MM)[0].reasons
-    found_cm2 = float(
-        reason.removeprefix("goes on: ").removesuffix(
-            " cm² are mask in a slice beside it, and here without one at the same HU"
-        )
-    )
+    found, words = reason.removeprefix("goes on: ").split(" ", 1)
+    assert words == "cm² outlined on slice 17 have the same HU here, outside of the mask"
+    found_cm2 = float(found)
     assert 0.9 * lost_cm2 < found_cm2 <= lost_cm2  # its corners are narrower
 
     def fat(rank: int) -> np.ndarray:
@@ -67,9 +65,29 @@ def test_a_lobe_that_ends_at_once_goes_on(sound: Scan) -> None:
 def test_a_liver_that_ends_at_once_goes_on_where_no_mask_is(sound: Scan) -> None:
     mask, hu = sound
     mask[20:] = False
-    assert 20 in [alarm.rank for alarm in slice_alarms(mask, hu, SPACING_MM)[:2]]
     (alarm,) = (alarm for alarm in slice_alarms(mask, hu, SPACING_MM) if alarm.rank == 20)
     assert alarm.score == pytest.approx(0.5) and alarm.reasons[0].startswith("goes on: ")
+    mask[22:25] = blunt_liver()[22:25]  # it does go on, so that 20 and 21 are a gap
+    assert [(alarm.rank, alarm.score) for alarm in slice_alarms(mask, hu, SPACING_MM)[:2]] == [(20, 1.0), (21, 1.0)]
+
+
+def test_a_mask_of_something_else_does_not_go_on_beside_it(sound: Scan) -> None:
+    mask, hu = sound
+    mask[25:28] = blunt_liver()[20]  # where fat is, and the same fat in slice 28
+    assert not any("goes on" in reason for alarm in slice_alarms(mask, hu, SPACING_MM) for reason in alarm.reasons)
+    mask[25:28] = False
+    mask[29] = ball(48, 40, 9)  # an island says nothing of the slices beside it
+    same = np.full((SIZE, SIZE), 100, np.int16)
+    others = {alarm.rank for alarm in slice_alarms(mask, lambda rank: same if rank > 27 else hu(rank), SPACING_MM)}
+    assert 29 in others and 28 not in others
+
+
+def test_slices_that_lie_far_apart_may_differ(sound: Scan) -> None:
+    mask, hu = sound
+    mask[17:] &= COLUMNS >= 38
+    scan = looked_at(hu, SPACING_MM, 900)
+    scan.z_mm = np.where(np.arange(SLICES) >= 17, 40.0, 0.0) + scan.z_mm
+    assert not any("goes on" in reason for alarm in alarms(mask, scan, sure(mask)).slices for reason in alarm.reasons)
 
 
 def test_what_is_narrow_may_end_at_once(sound: Scan) -> None:

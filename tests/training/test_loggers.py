@@ -38,6 +38,8 @@ def test_the_time_left_knows_which_epochs_are_larger(
         now[0] += taken
         table.log_metrics(metrics, epoch)
         assert caplog.messages[-1].endswith(f"about {duration(seconds)} left")
+    EpochTable(tmp_path / "short.csv", epochs=10, half_size=20).log_metrics(metrics, 0)
+    assert caplog.messages[-1].endswith(f"about {duration(0)} left")  # no epoch is larger
 
 
 def test_csv_alone_is_the_table_that_every_run_has(configure: Configure, tmp_path: Path) -> None:
