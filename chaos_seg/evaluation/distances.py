@@ -18,6 +18,7 @@ from chaos_seg.evaluation.masks import border, bounding_box, check_masks, checke
 REACH = 4  # voxels along each axis to look for a neighbour before a KD-tree is asked; the result is the same
 MAX_SIDE = 512  # pixels up to which squares of OpenCV's float32 distances round to the right whole numbers; at 1024 not
 MANY = 300_000  # border voxels, for which a KD-tree takes longer than a distance transform of each plane
+MANY_FAR = 50_000  # the same, of voxels with nothing near, which a KD-tree answers slowly
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
             if not len(left):
                 break
     rest = np.isnan(distances)
-    if rest.any() and max(np.count_nonzero(rest), b.shape[1]) > MANY:
+    if np.count_nonzero(rest) > MANY_FAR or (rest.any() and b.shape[1] > MANY):
         distances[rest] = _plane_by_plane(a[:, rest], b, spacing)
     elif rest.any():
         # The defaults (16, compact, balanced) take twice as long to build and from afar three times as long to ask.
