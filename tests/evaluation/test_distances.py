@@ -35,9 +35,8 @@ def test_border_where_the_volume_ends() -> None:
     assert {tuple(v) for v in found.inner.T} == {(z, y, x) for z in range(4) for y in range(4) for x in (1, 4)} | {
         (z, 3, x) for z in range(4) for x in range(1, 5)
     }
-    assert (
-        found.inner.shape[1] + found.ends.shape[1] == mask.sum() - 2 * 2 * 2
-    )  # but for what has six neighbours inside
+    with_six_neighbours = 2 * 2 * 2
+    assert found.inner.shape[1] + found.ends.shape[1] == mask.sum() - with_six_neighbours
 
 
 @pytest.mark.parametrize("seed", range(6))

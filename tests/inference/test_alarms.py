@@ -1,9 +1,13 @@
+import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chaos_seg.inference.alarms import alarms
+from chaos_seg.data.sources.chaos import chaos, find_patients
+from chaos_seg.data.store import open_patients
+from chaos_seg.inference.alarms import NAMED, LiverInScan, alarms
 from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.predictor import PackedMask
 from tests.inference.blunt_liver import (
@@ -94,6 +98,24 @@ def test_what_is_narrow_may_end_at_once(sound: Scan) -> None:
     mask, hu = sound
     mask[17:] &= COLUMNS > 23  # 14 mm of its left side
     assert not any("goes on" in reason for alarm in slice_alarms(mask, hu, SPACING_MM) for reason in alarm.reasons)
+
+
+@pytest.mark.skipif(not os.environ.get("CHAOS_REAL_ROOT"), reason="CHAOS_REAL_ROOT is not set")
+@pytest.mark.parametrize(("every", "share"), [(1, 0.005), (3, 0.01)])
+def test_true_outlines_hardly_go_on(every: int, share: float, tmp_path: Path) -> None:
+    root = Path(os.environ["CHAOS_REAL_ROOT"])
+    found, slices = {True: 0, False: 0}, {True: 0, False: 0}
+    for volume in open_patients(tmp_path, chaos(root), [*find_patients(root)]):
+        ranks = range(0, volume.slices, every)
+        mask = np.stack([volume.mask(rank) > 0 for rank in ranks])
+        scan = looked_at([volume.hu(rank) for rank in ranks].__getitem__, volume.spacing_mm, 1500)
+        scan.z_mm = volume.z_mm[::every]
+        liver = LiverInScan(mask, scan)
+        for rank, plane in enumerate(mask):
+            slices[bool(plane.any())] += 1
+            found[bool(plane.any())] += any(c >= NAMED and "goes on" in why for c, why in liver.costs(rank))
+    print(f"{found[True]} of {slices[True]} slices with liver, {found[False]} of {slices[False]} without")
+    assert found[True] <= share * slices[True] and found[False] <= share * slices[False]
 
 
 def test_a_far_part_is_an_island_and_no_gap(sound: Scan) -> None:
