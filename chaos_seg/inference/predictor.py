@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from chaos_seg.data.appearance import TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.temperature import by_temperature
+from chaos_seg.inference.folding import folded
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.training.segmenter import Segmenter
 
@@ -35,6 +36,10 @@ class Predictor:
         for segmenter in self.segmenters:
             segmenter.to(self.device).eval()
 
+    @cached_property
+    def _folded(self) -> list[Segmenter]:
+        return [folded(segmenter) for segmenter in self.segmenters]
+
     @property
     def trained_on(self) -> list[TrainingRange | None]:
         """What each model has seen; None where its checkpoint does not say."""
@@ -55,7 +60,7 @@ class Predictor:
             batch = [[segmenter.preprocessing.hu(scan, rank) for segmenter in self.segmenters] for rank in ranks]
             seen = [
                 (segmenter.preprocessing, hu, self._seen_by(segmenter, hu, *view))
-                for segmenter, hu in zip(self.segmenters, zip(*batch, strict=True), strict=True)
+                for segmenter, hu in zip(self._folded, zip(*batch, strict=True), strict=True)
                 for view in self.views
             ]
             for number in range(len(batch)):
