@@ -44,6 +44,7 @@ _SHOWN = ("segment_label", "series_description", "content_description")
 NAMES = frozenset(
     {
         *("name", "series", "hydra.sweep.subdir", "format.rtstruct.roi_name", "format.rtstruct.series_description"),
+        *("logger.wandb.project", "logger.mlflow.experiment", "logger.mlflow.tracking_uri"),
         *(f"format.dicom_seg.{key}" for key in _SHOWN),
         *(f"stated.{field.name}" for field in fields(Stated)),
         *_SOURCE,

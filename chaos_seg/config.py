@@ -138,7 +138,7 @@ class EvaluateConfig:
     output: str | None
     root: str | None
     store: str | None
-    trainer: TrainerConfig
+    device: str
 
     def __post_init__(self) -> None:
         if self.threshold is not None:

@@ -8,7 +8,6 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("evaluate")  # before the imports that take seconds
 
-from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,12 +15,12 @@ from omegaconf import DictConfig
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import EvaluateConfig, checked
 from chaos_seg.errors import UserError
+from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
-from chaos_seg.training.trainer import first_device
 
 
 @hydra_command("evaluate")
@@ -46,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     checkpoint = run.checkpoint(config.checkpoint) if own else Path(config.checkpoint)
     segmenter, epoch = load_segmenter(checkpoint)
     output = RunFolder(Path(config.output)) if config.output else run
-    predictor = Predictor([segmenter], first_device(asdict(config.trainer), output.path), trained.batch_size)
+    predictor = Predictor([segmenter], chosen_device(config.device), trained.batch_size)
     threshold = segmenter.threshold if config.threshold is None else config.threshold
     summary = score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
     if own and config.output is None:

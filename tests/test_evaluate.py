@@ -16,7 +16,7 @@ def test_a_finished_run_is_scored_again_elsewhere(
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     table = (run / "per_patient.csv").read_bytes()
-    score = ["evaluate", "trainer=cpu"]
+    score = ["evaluate", "device=cpu"]
     code, out, err = finish([*score, f"run={run}"], tmp_path)
     assert code == 0 and "Patient id" in out + err and (run / "per_patient.csv").read_bytes() == table
     code, out, err = finish([*score, f"run={run}", "threshold=250", "output=strict", "checkpoint=last"], tmp_path)

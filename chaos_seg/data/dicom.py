@@ -121,7 +121,7 @@ def read_slice(path: Path, modality: str = "CT") -> tuple[SliceHeader, np.ndarra
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = "copy it again"
         if "plugin" in reason or "decompress" in reason:
-            hint += ", or install the codecs of compressed DICOM with pip install python-gdcm"
+            hint += ", or install the codecs of compressed DICOM with pip install -e '.[codecs]'"
         raise UserError(f"{path}: the DICOM slice can't be read ({reason.rstrip('.:'):.200}); {hint}.") from None
 
 

@@ -1,1 +1,1 @@
-"""Masks and scores to numbers: numpy and scipy. Never a file or a figure."""
+"""Masks and scores to numbers: numpy, scipy and OpenCV. Never a file or a figure."""

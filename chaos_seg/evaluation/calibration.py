@@ -7,6 +7,7 @@ above t. Counts of levels therefore hold the masks' overlap at every threshold, 
 import numpy as np
 
 LEVELS = 256
+MIDDLES = (np.arange(LEVELS) - 0.5).clip(0) / 255  # a level holds the probabilities of the 1/255 below it
 
 
 def count_levels(probability: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -31,17 +32,20 @@ def counts_by_threshold(levels: np.ndarray) -> np.ndarray:
     return np.stack([liver, other, all_liver - liver, all_other - other], axis=-1)
 
 
-def reliability(levels: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predicted against observed share of liver in `bins` bins of equal width, from count_levels() (2, 256).
+def reliability(
+    counts: np.ndarray, probability: np.ndarray = MIDDLES, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted against observed share of liver in `bins` bins of equal width.
+
+    Args:
+        counts: (2, n) pixels outside and inside the true mask, as of count_levels().
+        probability: (n,) that of each column.
 
     Returns:
         float64 (bins,) mean predicted probability, observed share of liver, and int64 (bins,) pixels; NaN without any.
     """
-    middle = (np.arange(LEVELS) - 0.5).clip(0) / 255  # a level holds the probabilities of the 1/255 below it
-    group = np.minimum((middle * bins).astype(int), bins - 1)
-    pixels, liver, predicted = (
-        np.bincount(group, weights=values, minlength=bins)
-        for values in (levels.sum(0), levels[1], levels.sum(0) * middle)
-    )
+    group = np.minimum((probability * bins).astype(int), bins - 1)
+    weights = (counts.sum(0), counts[1], counts.sum(0) * probability)
+    pixels, liver, predicted = (np.bincount(group, weights=one, minlength=bins) for one in weights)
     with np.errstate(invalid="ignore"):
         return predicted / pixels, liver / pixels, pixels.astype(np.int64)

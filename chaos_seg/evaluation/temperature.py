@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
+from chaos_seg.evaluation.calibration import reliability
+
 LIMIT, PER_UNIT = 16, 16
 BINS = 2 * LIMIT * PER_UNIT
 LOGITS = (np.arange(BINS) + 0.5) / PER_UNIT - LIMIT  # the middle of each bin
@@ -72,9 +74,4 @@ def reliability_at(
     counts: np.ndarray, temperature: float = 1.0, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of bins of equal width the mean probability and the share of liver, NaN without pixels, and their pixels."""
-    p = expit(LOGITS / temperature)
-    group = np.minimum((p * bins).astype(int), bins - 1)
-    weights = (counts.sum(0), counts[1], counts.sum(0) * p)
-    pixels, liver, predicted = (np.bincount(group, weights=one, minlength=bins) for one in weights)
-    with np.errstate(invalid="ignore"):
-        return predicted / pixels, liver / pixels, pixels.astype(np.int64)
+    return reliability(counts, expit(LOGITS / temperature), bins)

@@ -1,1 +1,1 @@
-"""From a CT scan and trained models to a mask: predictor, alarms and formats. Never a label, nor a run folder."""
+"""From a CT scan and trained models to a mask: predictor, alarms and formats. Never a label."""

@@ -31,7 +31,7 @@ def audit_page(
     outlines: Sequence[Outline] = (),
     unseen: Sequence[str] = (),
 ) -> str:
-    """The page, of what chaos_seg.audit.audit_tree gathers."""
+    """The page, of what audit_report.py gathers."""
     patients_of: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         patients_of.setdefault((finding.level, finding.code), []).extend(finding.patients)

@@ -23,9 +23,9 @@ T = TypeVar("T", PatientScore, ChallengeScore)
 
 # Runs that differ in these alone repeat one experiment.
 REPEATS = ("seed", "data.split.fold")
-# What scores on the same data don't depend on, beside what is incidental.
 _TOLD = "?"  # no value's repr()
 MANY = 4  # different experiments beside each other
+# What scores on the same data don't depend on, beside what is incidental.
 _NO_ARM = ("data.audit", "trainer.strategy", "trainer.deterministic")
 
 

@@ -37,19 +37,6 @@ def build_trainer(settings: Mapping[str, Any], folder: Path, plugins: Sequence[A
         raise UserError(f"trainer: {reason}; choose another trainer=... or trainer.<option>.") from None
 
 
-def first_device(settings: Mapping[str, Any], folder: Path) -> torch.device:
-    """The first of the devices: scoring takes one, since several would see some slices twice.
-
-    Raises:
-        UserError: as build_trainer().
-    """
-    given = settings["devices"]
-    devices = given[:1] if isinstance(given, list) else 1
-    if isinstance(given, str) and "," in given:  # Lightning reads "3," as a list, too
-        devices = [int(given.split(",")[0])]
-    return build_trainer(settings, folder, devices=devices, strategy="auto", logger=False).strategy.root_device
-
-
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 

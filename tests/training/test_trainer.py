@@ -1,34 +1,29 @@
 """Lightning's trainer, with the options of a run."""
 
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
-import lightning as L
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
-from chaos_seg.config import TrainConfig
-from chaos_seg.training.trainer import first_device
+from chaos_seg.errors import UserError
+from chaos_seg.training.trainer import build_trainer
 
-Configure = Callable[..., TrainConfig]
+CPU = {"accelerator": "cpu", "devices": 1}
 
 
 @pytest.mark.parametrize(
-    ("devices", "scored_on"), [("[3]", [3]), ("[3,1]", [3]), ("'3,'", [3]), ("'2,3'", [2]), ("2", 1), ("auto", 1)]
+    "wrong", [{"accelerator": "quantum"}, {"devices": 0}, {"precision": "12-exact"}, {"no_such_option": 1}]
 )
-def test_scoring_keeps_the_device_that_trained(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, scored_on: object
+def test_what_lightning_refuses_is_a_plain_sentence(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"^trainer: .*; choose another trainer=\.\.\. or trainer\.<option>\.$"):
+        build_trainer({**CPU, **wrong}, tmp_path, logger=False)
+
+
+def test_in_a_slurm_job_a_signal_ends_the_run_and_leaves_its_checkpoints_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
-
-    class Trainer:
-        strategy = SimpleNamespace(root_device="the first")
-
-        def __init__(self, **options: object):
-            asked.update(options)
-
-    monkeypatch.setattr(L, "Trainer", Trainer)
-    config = configure("trainer=gpu", "trainer.strategy=ddp", f"trainer.devices={devices}")
-    assert first_device(asdict(config.trainer), tmp_path) == "the first"
-    assert (asked["devices"], asked["strategy"], asked["accelerator"]) == (scored_on, "auto", "gpu")
+    for key, value in {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    monkeypatch.setenv("SLURM_NODELIST", "node1")
+    slurm = build_trainer(CPU, tmp_path, logger=False)._accelerator_connector.cluster_environment
+    assert isinstance(slurm, SLURMEnvironment) and slurm.auto_requeue is False

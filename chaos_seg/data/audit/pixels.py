@@ -3,12 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from chaos_seg.data.appearance import MIN_COLD_SHARE
 from chaos_seg.data.audit.findings import Finding, named_slices
 from chaos_seg.data.dicom import HU_RANGE, SliceHeader
 from chaos_seg.data.measures import BONE_HU, FAT_HU, Measures
 from chaos_seg.data.store import StoredScan
 
-MIN_COLD_SHARE = 0.01  # of pixels of air or fat
 MAX_ORDERED_MM = 12  # between slices, for their order to show in their pixels
 ORDER_RATIO = 1.15  # at most 0.7 (real) and 0.97 (phantom) in sound scans, from 1.25 when two slices are exchanged
 BRIGHT_RIM = 0.3  # share of a picture's outermost pixels; at most 0.003 in sound scans, 0.9 and more with padding
