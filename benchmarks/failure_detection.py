@@ -35,7 +35,7 @@ from chaos_seg.inference.alarms import NAMED, LiverInScan, alarms
 from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.promise import held_out
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 BAD_DICE = 0.8
 MEASURES = ("unsure", "no mask", "differs", "goes on", "island", "HU unlike", "the only")
@@ -68,7 +68,7 @@ class Case:
 
 
 def examine(predictor: Predictor, scan: StoredScan, name: str) -> Case:
-    threshold = predictor.segmenters[0].threshold
+    threshold = predictor.models[0].threshold
     masks, rows, pixels, entropy, pairs = [], [], [], [], []
     for rank, passes in enumerate(predictor.passes(scan)):
         mean, true = passes.mean(axis=0), scan.mask(rank) > 0
@@ -159,7 +159,7 @@ def report(cases: Sequence[Case]) -> None:
 
 def promises(runs: Sequence[Path], cases: Sequence[Case]) -> None:
     checkpoints = [run / "checkpoints" / "best.ckpt" for run in runs]
-    pairs = held_out(checkpoints, load_segmenter(checkpoints[0])[0].threshold, RAW, [])
+    pairs = held_out(checkpoints, load_model(checkpoints[0])[0].threshold, RAW, [])
     guesses, dice = np.array(pairs).T
     print(f"\nIntervals of a scan's Dice by {len(pairs)} held-out ones, mean error {np.abs(guesses - dice).mean():.3f}")
     for level in LEVELS:
@@ -214,7 +214,7 @@ def main() -> None:
     torch.set_num_threads(1)
     source, cases = chaos(Path(os.environ["CHAOS_REAL_ROOT"])), []
     for number, checkpoints in enumerate(args.ensemble):
-        predictor = Predictor([load_segmenter(path)[0] for path in checkpoints], torch.device("cpu"))
+        predictor = Predictor([load_model(path)[0] for path in checkpoints], torch.device("cpu"))
         for scan in open_patients(args.store, source, args.patients):
             cases.append(examine(predictor, scan, str(number)))
             print(f"{cases[-1].name}: Dice {cases[-1].dice:.3f}", file=sys.stderr, flush=True)

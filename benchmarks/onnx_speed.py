@@ -3,9 +3,9 @@
     pip install -e '.[onnx]'
     CHAOS_REAL_ROOT=/path/to/CHAOS python benchmarks/onnx_speed.py CHECKPOINT [--rounds 7]
 
-Speed: the network of CHECKPOINT, exported for 256 and 512 px, on noise in batches of 1 and 8; torch as the Segmenter
-runs it, channels-last; as many threads for both. Masks: all slices of patient 3 below CHAOS_REAL_ROOT, of one phantom
-without it, at the slices' own size. Goal: at most 1 pixel in 100,000 differs.
+Speed: the network of CHECKPOINT, exported for 256 and 512 px, on noise in batches of 1 and 8; torch as predict runs it,
+channels-last with batch norm folded; as many threads for both. Masks: all slices of patient 3 below CHAOS_REAL_ROOT, of
+one phantom without it, at the slices' own size. Goal: at most 1 pixel in 100,000 differs.
 """
 
 import argparse
@@ -24,18 +24,19 @@ from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_patients
 from chaos_seg.inference.choices import chosen_device
+from chaos_seg.inference.folding import folded
 from chaos_seg.inference.onnx import export, session
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.networks.model import Model
+from chaos_seg.training.checkpoints import load_model, read_checkpoint
 
 SLICES = 16  # a round
 
 
-def both(checkpoint: Path, folder: Path) -> tuple[Segmenter, Any]:
+def both(checkpoint: Path, folder: Path) -> tuple[Model, Any]:
     """The model for torch, and exported for onnxruntime."""
     export(checkpoint, folder / "model.onnx")
-    return load_segmenter(checkpoint)[0], session(folder / "model.onnx")
+    return load_model(checkpoint)[0], session(folder / "model.onnx")
 
 
 def at_size(checkpoint: Path, size: int, folder: Path) -> Path:
@@ -54,11 +55,12 @@ def ms_per_slice(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray
 
 
 def compare_speed(checkpoint: Path, size: int, rounds: int, folder: Path) -> None:
-    segmenter, runtime = both(at_size(checkpoint, size, folder), folder)
+    model, runtime = both(at_size(checkpoint, size, folder), folder)
+    torchs = folded(model)
 
     def by_torch(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return segmenter(torch.from_numpy(images)).sigmoid().numpy()
+            return torchs(torch.from_numpy(images)).sigmoid().numpy()
 
     def by_onnx(images: np.ndarray) -> np.ndarray:
         probability: np.ndarray = runtime.run(None, {"image": images})[0]
@@ -83,10 +85,10 @@ def compare_masks(checkpoint: Path, folder: Path) -> None:
     real = os.environ.get("CHAOS_REAL_ROOT")
     root = Path(real) if real else write_phantom(folder, Phantom(patients=3, slices=40, size=512, seed=0))
     (volume,) = open_patients(folder, chaos(root), ["3"])
-    segmenter, runtime = both(checkpoint, folder)
-    preprocessing, threshold = segmenter.preprocessing, segmenter.threshold
+    model, runtime = both(checkpoint, folder)
+    preprocessing, threshold = model.preprocessing, model.threshold
     slices = [volume.hu(rank) for rank in range(volume.slices)]
-    expected = Predictor([segmenter], chosen_device("cpu")).probabilities(volume)
+    expected = Predictor([model], chosen_device("cpu")).probabilities(volume)
     different = liver = 0
     gap = 0.0
     for hu, by_torch in zip(slices, expected, strict=True):

@@ -23,7 +23,7 @@ from chaos_seg.data.store import StoredScan, open_patients
 from chaos_seg.evaluation.outlines import outline_suspicion
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 KINDS, ROUNDS, ERRORS = ("lobe", "shrunk", "grown", "vessel", "kidney"), 5, 40
 LEAST_CM2, LEAST_ERROR_CM2 = 15.0, 0.8
@@ -34,7 +34,7 @@ class Patient:
     """A held-out patient: its masks, HU and the probabilities by the run that tested on it."""
 
     def __init__(self, scan: StoredScan, predictor: Predictor):
-        self.px, self.threshold = scan.spacing_mm[1], predictor.segmenters[0].threshold
+        self.px, self.threshold = scan.spacing_mm[1], predictor.models[0].threshold
         self.hu = [scan.hu(rank) for rank in range(scan.slices)]
         self.true = [scan.mask(rank) > 0 for rank in range(scan.slices)]
         self.probability = list(predictor.probabilities(scan))
@@ -132,7 +132,7 @@ def main() -> None:
     source, patients = chaos(Path(os.environ["CHAOS_REAL_ROOT"])), {}
     for run in map(RunFolder, args.runs):
         if run.status == "finished":
-            predictor = Predictor([load_segmenter(run.checkpoint("best"))[0]], torch.device("cpu"))
+            predictor = Predictor([load_model(run.checkpoint("best"))[0]], torch.device("cpu"))
             for scan in open_patients(args.store, source, run.split().test):
                 patients[scan.name] = Patient(scan, predictor)
                 print(f"{run.path.name}: {scan.name}", file=sys.stderr, flush=True)

@@ -1,17 +1,17 @@
 """Liver segmentation in CT: the CHAOS reference study as configuration, and what goes past it.
 
     import chaos_seg
-    segmenter = chaos_seg.load("best.ckpt")
-    mask = chaos_seg.segment(hu, segmenter)       # int16 HU (slices, rows, columns) to bool
+    model = chaos_seg.load("best.ckpt")
+    mask = chaos_seg.segment(hu, model)       # int16 HU (slices, rows, columns) to bool
 
 Functions, which need neither Hydra nor a folder layout; help(chaos_seg.fit) says what each takes:
 
-    load(checkpoint) -> Segmenter                 segmenter.trainer.save_checkpoint(path) after fit() writes one
-    segment(hu, segmenter) -> mask
+    load(checkpoint) -> Model
+    segment(hu, model) -> mask
     score(predicted, true, spacing_mm) -> {metric: value}
     as_scan(hu, mask, spacing_mm, name) -> Scan
-    fit(scans, validation, epochs, ...) -> Segmenter
-    score_scans(segmenter, scans) -> {name: {metric: value}}
+    fit(scans, validation, epochs, ...) -> Segmenter, a Model; its trainer.save_checkpoint(path) writes one for load()
+    score_scans(model, scans) -> {name: {metric: value}}
 
 Their names are not those of the commands, which are modules: python -m chaos_seg lists them.
 """

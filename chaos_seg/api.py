@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import numpy as np
 
 from chaos_seg.data.augmentation import Augmentation
-from chaos_seg.data.datamodule import ChaosDataModule
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
@@ -20,10 +18,12 @@ from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.surface import hd95_and_surface_dice
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.predictor import Predictor
+from chaos_seg.networks.model import Model
 from chaos_seg.scoring.scan import score_scan
-from chaos_seg.training.checkpoints import load_segmenter
-from chaos_seg.training.fit import training_range
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.checkpoints import load_model
+
+if TYPE_CHECKING:
+    from chaos_seg.training.segmenter import Segmenter
 
 WINDOW = {"name": "window", "level_hu": 40.0, "width_hu": 400.0}
 
@@ -33,13 +33,13 @@ def _expect_mask(scan: Scan) -> None:
         raise ValueError(f"{scan.name}: expected a scan with a mask, found none")
 
 
-def load(checkpoint: str | Path) -> Segmenter:
+def load(checkpoint: str | Path) -> Model:
     """The trained model in a checkpoint, a shared folder or its zip, without running code in it.
 
     Raises:
         UserError: anything else, or a shared folder that is not as it was handed on.
     """
-    return load_segmenter(Path(checkpoint))[0]
+    return load_model(Path(checkpoint))[0]
 
 
 def as_scan(
@@ -80,7 +80,7 @@ def as_scan(
 
 def segment(
     hu: np.ndarray,
-    segmenter: Segmenter,
+    model: Model,
     threshold: float | None = None,
     device: str = "auto",
     spacing_mm: Sequence[float] | None = None,
@@ -99,14 +99,14 @@ def segment(
     """
     if hu.ndim != 3 or hu.size == 0:
         raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
-    if spacing_mm is None and segmenter.preprocessing.channels > 1:
+    if spacing_mm is None and model.preprocessing.channels > 1:
         raise ValueError("expected spacing_mm for a model that sees several slices, found none")
     scan, predictor = (
         as_scan(hu, spacing_mm=spacing_mm or (1.0, 1.0, 1.0)),
-        Predictor([segmenter], chosen_device(device)),
+        Predictor([model], chosen_device(device)),
     )
-    mask = predictor.mask(scan, segmenter.threshold if threshold is None else threshold)
-    return np.stack([*largest_component(mask)] if segmenter.largest_component else mask)
+    mask = predictor.mask(scan, model.threshold if threshold is None else threshold)
+    return np.stack([*largest_component(mask)] if model.largest_component else mask)
 
 
 def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
@@ -149,7 +149,7 @@ def fit(
     augmentation: Mapping[str, Any] | None = None,
     seed: int = 0,
     **trainer: Any,
-) -> Segmenter:
+) -> "Segmenter":
     """A model trained on scans with masks, with the weights of its last epoch.
 
     Args:
@@ -162,6 +162,12 @@ def fit(
     Raises:
         UserError: a name or option that its slot does not have, or sizes that don't fit.
     """
+    import lightning as L  # takes seconds, which load() and segment() do not wait for
+
+    from chaos_seg.data.datamodule import ChaosDataModule
+    from chaos_seg.training.fit import training_range
+    from chaos_seg.training.segmenter import Segmenter
+
     for one in (*scans, *validation):
         _expect_mask(one)
     if not scans or not validation:
@@ -182,11 +188,11 @@ def fit(
     return segmenter.eval()
 
 
-def score_scans(segmenter: Segmenter, scans: Sequence[Scan], device: str = "auto") -> dict[str, dict[str, float]]:
+def score_scans(model: Model, scans: Sequence[Scan], device: str = "auto") -> dict[str, dict[str, float]]:
     """Every metric of each scan with a mask, by its name. Raises ValueError for a name that comes twice."""
     for one in scans:
         _expect_mask(one)
     if len({one.name for one in scans}) < len(scans):
         raise ValueError("expected a name of its own for each scan")
-    predictor = Predictor([segmenter], chosen_device(device))
-    return {one.name: dict(score_scan(one, "", predictor, segmenter.threshold).score.values) for one in scans}
+    predictor = Predictor([model], chosen_device(device))
+    return {one.name: dict(score_scan(one, "", predictor, model.threshold).score.values) for one in scans}

@@ -20,7 +20,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
+from chaos_seg.training.checkpoints import keep_chosen, load_model
 
 
 @hydra_command("evaluate")
@@ -43,10 +43,10 @@ def main(cfg: DictConfig) -> None:
         )
     own = config.checkpoint in ("best", "last")
     checkpoint = run.checkpoint(config.checkpoint) if own else Path(config.checkpoint)
-    segmenter, epoch = load_segmenter(checkpoint)
+    model, epoch = load_model(checkpoint)
     output = RunFolder(Path(config.output)) if config.output else run
-    predictor = Predictor([segmenter], chosen_device(config.device), trained.batch_size)
-    threshold = segmenter.threshold if config.threshold is None else config.threshold
+    predictor = Predictor([model], chosen_device(config.device), trained.batch_size)
+    threshold = model.threshold if config.threshold is None else config.threshold
     summary = score_run(run if own else output, predictor, (checkpoint.name, epoch), sides, output, threshold)
     if own and config.output is None:
         keep_chosen(checkpoint, summary)

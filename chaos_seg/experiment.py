@@ -23,7 +23,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.run_settings import as_yaml, complete_settings, flat, free_to_resume, network_input, weights_update
 from chaos_seg.scoring.run import score_run
-from chaos_seg.training.checkpoints import keep_chosen, load_segmenter
+from chaos_seg.training.checkpoints import keep_chosen, load_model
 from chaos_seg.training.fit import log_scores, resumable, training_range
 from chaos_seg.training.initial import begun, told
 from chaos_seg.training.levers import Compile, levers
@@ -92,7 +92,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         trainer.fit(segmenter, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return {}
-    best, epoch = load_segmenter(run.checkpoint("best"))
+    best, epoch = load_model(run.checkpoint("best"))
     predictor = Predictor([best], trainer.strategy.root_device, config.batch_size)
     summary = score_run(run, predictor, (run.checkpoint("best").name, epoch), sides, run, config.threshold)
     if summary["temperature"] is None:

@@ -27,7 +27,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.promise import held_out
 from chaos_seg.inference.summaries import closing_words, say_left_out, write_summaries
 from chaos_seg.sharing.check import prove
-from chaos_seg.training.checkpoints import load_segmenter, model_hash
+from chaos_seg.training.checkpoints import load_model, model_hash
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> None:
     options = changed_options(names, config.format)
     if output.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(f"output={output}: expected a folder outside of the input, which is never written to.")
-    models = [load_segmenter(Path(path))[0] for path in config.checkpoints()]
+    models = [load_model(Path(path))[0] for path in config.checkpoints()]
     threshold = choices.common_threshold(models) if config.threshold is None else config.threshold
     config.postprocess.largest_component = choices.chosen_largest(models, config.postprocess.largest_component)
     postprocess, views = asdict(config.postprocess), config.tta.views()

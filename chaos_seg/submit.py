@@ -24,7 +24,7 @@ from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import completeness, pack, predict_test_set
 from chaos_seg.reopened import settings_of
 from chaos_seg.run_folder import RunFolder
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ def main(cfg: DictConfig) -> None:
     folders = [p for p in find_patients(root).values() if p.dicom_dir.parent.parent.parent.name == "Test_Sets"]
     if not folders:
         raise UserError(f"{root}: expected Test_Sets/CT/<id>/DICOM_anon below it, found none; see chaos_seg.prepare.")
-    segmenter, _ = load_segmenter(run.checkpoint(config.checkpoint))
-    predictor = Predictor([segmenter], chosen_device(config.device))
-    threshold = segmenter.threshold if config.threshold is None else config.threshold
+    model, _ = load_model(run.checkpoint(config.checkpoint))
+    predictor = Predictor([model], chosen_device(config.device))
+    threshold = model.threshold if config.threshold is None else config.threshold
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     volumes = open_volumes(Path(trained.data.store), folders)
-    largest = chosen_largest([segmenter], config.largest_component)
+    largest = chosen_largest([model], config.largest_component)
     predict_test_set(volumes, predictor, threshold, largest, partial)
     if output.exists():
         output.rmdir()

@@ -86,7 +86,7 @@ def test_evaluate(odd: Path, run: Callable[..., str], trained: Path) -> None:
         f"run={NASTY}/{trained.name}",
         f"output={NASTY}/2026_11_25",
         f"root={NASTY}/CHAOS 1_0",
-        "trainer=cpu",
+        "device=cpu",
     )
     assert (odd / "2026_11_25" / "per_patient.csv").is_file() and above(odd) == {NASTY}
 

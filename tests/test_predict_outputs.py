@@ -30,7 +30,7 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., st
 
     model = SimpleNamespace(threshold=100.0, training_range=None, temperature=None, largest_component=False)
     model.to = lambda _: SimpleNamespace(eval=int)
-    monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
+    monkeypatch.setattr(command, "load_model", lambda path: (model, 0))
     monkeypatch.setattr(command.Predictor, "passes", passes)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.ckpt").write_bytes(b"a model")

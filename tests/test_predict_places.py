@@ -43,7 +43,7 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
 
     model = SimpleNamespace(threshold=100.0, training_range=None, largest_component=False)
     model.to = lambda _: SimpleNamespace(eval=int)
-    monkeypatch.setattr(command, "load_segmenter", lambda path: (model, 0))
+    monkeypatch.setattr(command, "load_model", lambda path: (model, 0))
     monkeypatch.setattr(command.Predictor, "passes", passes)
     (tmp_path / "a.ckpt").write_bytes(b"a model")
 

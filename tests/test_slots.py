@@ -30,7 +30,7 @@ from chaos_seg.inference.formats import Writer
 from chaos_seg.inference.onnx import export
 from chaos_seg.reporting.report_page import report
 from chaos_seg.reporting.runs import read_runs
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 Configure = Callable[..., TrainConfig]
 
@@ -238,8 +238,9 @@ def test_a_run_with_nothing_of_ours_in_its_slots(
     shown = next(table for table in tables if table.name == "metrics")
     assert [column.title for column in shown.columns][-1] == "Missed, ml"
     # network, loss and preprocessing: the checkpoint names them, and they come back with their options
-    model, _ = load_segmenter(run / "checkpoints" / "best.ckpt")
-    assert isinstance(model.net, Plain) and model.net.layers[0].out_channels == 6 and isinstance(model.loss, Squared)
+    model, _ = load_model(run / "checkpoints" / "best.ckpt")
+    assert isinstance(model.net, Plain) and model.net.layers[0].out_channels == 6
+    assert model.settings["loss"]["name"] == "theirs"
     assert model.preprocessing == Tanh(32, 200.0)
     with pytest.raises(UserError, match=r"the run was made with network\.width=6, this command asks for 5"):
         config.network["width"], config.ckpt_path = 5, str(run / "checkpoints" / "last.ckpt")

@@ -19,7 +19,7 @@ from chaos_seg.data.store import open_patients
 from chaos_seg.files import read_csv
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.scoring.scan import score_scan
-from chaos_seg.training.checkpoints import load_segmenter, read_checkpoint
+from chaos_seg.training.checkpoints import load_model, read_checkpoint
 
 pytestmark = pytest.mark.slow
 Finish = Callable[..., tuple[int, str, str]]
@@ -70,7 +70,7 @@ def test_two_processes_validate_like_one(
     done = subprocess.run([sys.executable, "-m", f"chaos_seg.{train}", *ddp], cwd=tmp_path, text=True, **options)
     assert done.returncode == 0, done.stderr
     last_epoch = read_csv(run / "metrics.csv")[-1]
-    module, _ = load_segmenter(run / "checkpoints" / "last.ckpt")
+    module, _ = load_model(run / "checkpoints" / "last.ckpt")
     config = configure()
     volumes = open_patients(Path(config.data.store), chaos(Path(str(config.data.root))), ["3"])
     alone = score_scan(volumes[0], "val", Predictor([module], torch.device("cpu"), 4), 100).score.values

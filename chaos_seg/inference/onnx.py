@@ -16,8 +16,8 @@ from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.sources.phantom import render
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
-from chaos_seg.training.checkpoints import load_segmenter
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.networks.model import Model
+from chaos_seg.training.checkpoints import load_model
 
 OPSET = 17  # the newest that torch 2.6 writes; read by every onnxruntime since 1.12
 CHECKED_BATCHES = (1, 2, 5)
@@ -42,11 +42,11 @@ class _Probability(nn.Module):
         return probability
 
 
-def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
+def metadata(model: Model, epoch: int) -> dict[str, str]:
     """What the file says of itself: enough to make its input from DICOM and a mask from its output."""
-    preprocessing, network = segmenter.preprocessing, dict(segmenter.hparams["network"])
+    preprocessing, network = model.preprocessing, dict(model.settings["network"])
     size, channels = preprocessing.image_size, preprocessing.channels
-    threshold, loss = segmenter.hparams["threshold"], dict(segmenter.hparams["loss"])
+    threshold, loss = model.settings["threshold"], dict(model.settings["loss"])
     options = "".join(f", {key}={value}" for key, value in loss.items() if key != "name")
     return {
         "description": f"Liver segmentation in CT: a 2D network ({network['name']}) that gives each pixel of an axial "
@@ -65,9 +65,9 @@ def metadata(segmenter: Segmenter, epoch: int) -> dict[str, str]:
         "postprocessing": numbered(
             preprocessing.back_in_words(),
             f"Liver is where 255 * probability > threshold = {threshold}.",
-            *[LARGEST] * segmenter.largest_component,
+            *[LARGEST] * model.largest_component,
         ),
-        **{key: str(value) for key, value in segmenter.hparams["preprocessing"].items() if key != "name"},
+        **{key: str(value) for key, value in model.settings["preprocessing"].items() if key != "name"},
         "threshold": str(threshold),
         "loss": f"{loss['name']}{options}",
         "epoch": f"{epoch} (counted from 0)",
@@ -79,7 +79,7 @@ def numbered(*steps: str) -> str:
     return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
 
 
-def session(model: bytes | Path) -> Any:
+def session(graph: bytes | Path) -> Any:
     """An onnxruntime session on the CPU for a model, given as file or content, with as many threads as torch has.
 
     Raises:
@@ -88,7 +88,7 @@ def session(model: bytes | Path) -> Any:
     _, onnxruntime = _packages()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    given = model if isinstance(model, bytes) else str(model)
+    given = graph if isinstance(graph, bytes) else str(graph)
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
@@ -99,16 +99,16 @@ def export(checkpoint: Path, output: Path) -> None:
         UserError: no checkpoint of ours, a name for the output that does not end in .onnx, or no onnx installed.
         RuntimeError: onnxruntime gives other masks than torch; nothing is written.
     """
-    segmenter, epoch = load_segmenter(checkpoint)
+    model, epoch = load_model(checkpoint)
     folders = next(parent for parent in output.parents if parent.exists())
     if output.suffix != ".onnx" or output.is_dir() or not folders.is_dir():
         raise UserError(f"{output}: expected a new file that ends in .onnx, in a folder; name one with --output.")
     onnx, _ = _packages()
-    model = onnx.load_model_from_string(_graph(segmenter))
-    onnx.helper.set_model_props(model, metadata(segmenter, epoch))
-    onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString()
-    _check_masks(content, segmenter)
+    graph = onnx.load_model_from_string(_graph(model))
+    onnx.helper.set_model_props(graph, metadata(model, epoch))
+    onnx.checker.check_model(graph, full_check=True)
+    content: bytes = graph.SerializeToString()
+    _check_masks(content, model)
     write_bytes(output, content)
 
 
@@ -125,17 +125,17 @@ def _packages() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
-def _graph(segmenter: Segmenter) -> bytes:
+def _graph(model: Model) -> bytes:
     """The network and a sigmoid as an ONNX model without metadata."""
     # torch's newer exporter (dynamo=True) makes the same nodes, but needs onnxscript and onnx-ir and notes in every
     # node the paths of the source files on this machine.
-    size = segmenter.preprocessing.image_size
+    size = model.preprocessing.image_size
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         file = Path(folder) / "graph.onnx"
         warnings.simplefilter("ignore")  # it is deprecated, and tells of the size that the U-Net checks in Python
         torch.onnx.export(
-            _Probability(segmenter.net).eval(),
-            (torch.zeros(2, segmenter.preprocessing.channels, size, size),),
+            _Probability(model.net).eval(),
+            (torch.zeros(2, model.preprocessing.channels, size, size),),
             file,
             input_names=["image"],
             output_names=["probability"],
@@ -146,11 +146,11 @@ def _graph(segmenter: Segmenter) -> bytes:
         return file.read_bytes()
 
 
-def _check_masks(model: bytes, segmenter: Segmenter) -> None:
+def _check_masks(graph: bytes, model: Model) -> None:
     """Raise RuntimeError when onnxruntime and torch differ on slices of random phantoms in batches of some sizes."""
-    preprocessing = segmenter.preprocessing
-    threshold = segmenter.hparams["threshold"]
-    runtime, rng = session(model), np.random.default_rng(0)
+    preprocessing = model.preprocessing
+    threshold = model.settings["threshold"]
+    runtime, rng = session(graph), np.random.default_rng(0)
     by_torch: list[np.ndarray] = []
     by_runtime: list[np.ndarray] = []
     for count in CHECKED_BATCHES:
@@ -159,7 +159,7 @@ def _check_masks(model: bytes, segmenter: Segmenter) -> None:
         images = np.stack([preprocessing.image(hu) for hu in around])
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         with torch.inference_mode():
-            by_torch.append(segmenter(torch.from_numpy(images)).float().sigmoid().numpy())
+            by_torch.append(model(torch.from_numpy(images)).float().sigmoid().numpy())
         by_runtime.append(runtime.run(["probability"], {"image": images})[0])
     a, b = np.concatenate(by_torch), np.concatenate(by_runtime)
     different, gap = float(np.mean((a * 255 > threshold) != (b * 255 > threshold))), float(np.abs(a - b).max())

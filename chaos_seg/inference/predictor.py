@@ -13,7 +13,7 @@ from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.temperature import by_temperature
 from chaos_seg.inference.folding import folded
 from chaos_seg.inference.mask import PackedMask
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.networks.model import Model
 
 NEIGHBOURS = 64  # slices kept for those beside them
 
@@ -27,23 +27,23 @@ class Predictor:
     averaged.
     """
 
-    segmenters: Sequence[Segmenter]
+    models: Sequence[Model]
     device: torch.device
     batch_size: int | None = None
     views: Sequence[Sequence[float]] = ((0.0, 1.0),)
 
     def __post_init__(self) -> None:
-        for segmenter in self.segmenters:
-            segmenter.to(self.device).eval()
+        for model in self.models:
+            model.to(self.device).eval()
 
     @cached_property
-    def _folded(self) -> list[Segmenter]:
-        return [folded(segmenter) for segmenter in self.segmenters]
+    def _folded(self) -> list[Model]:
+        return [folded(model) for model in self.models]
 
     @property
     def trained_on(self) -> list[TrainingRange | None]:
         """What each model has seen; None where its checkpoint does not say."""
-        return [TrainingRange(**seen) if (seen := one.training_range) else None for one in self.segmenters]
+        return [TrainingRange(**seen) if (seen := one.training_range) else None for one in self.models]
 
     @torch.inference_mode()
     def passes(self, scan: Scan) -> Iterator[np.ndarray]:
@@ -52,15 +52,15 @@ class Predictor:
         Yields:
             float32 (models * views, rows, columns).
         """
-        alone = all(segmenter.preprocessing.channels == 1 for segmenter in self.segmenters)
+        alone = all(model.preprocessing.channels == 1 for model in self.models)
         scan = replace(scan, read=lru_cache(1 if alone else NEIGHBOURS)(scan.read))  # read once for all
         at_once = self.batch_size or (1 if self.device.type == "cpu" else 16)
         for first in range(0, scan.slices, at_once):
             ranks = range(first, min(first + at_once, scan.slices))
-            batch = [[segmenter.preprocessing.hu(scan, rank) for segmenter in self.segmenters] for rank in ranks]
+            batch = [[model.preprocessing.hu(scan, rank) for model in self.models] for rank in ranks]
             seen = [
-                (segmenter.preprocessing, hu, self._seen_by(segmenter, hu, *view))
-                for segmenter, hu in zip(self._folded, zip(*batch, strict=True), strict=True)
+                (model.preprocessing, hu, self._seen_by(model, hu, *view))
+                for model, hu in zip(self._folded, zip(*batch, strict=True), strict=True)
                 for view in self.views
             ]
             for number in range(len(batch)):
@@ -69,7 +69,7 @@ class Predictor:
     def mean(self, passes: np.ndarray, calibrated: bool = False) -> np.ndarray:
         """Of passes() over one slice, as they are or each by the temperature of its model: float32 (rows, columns)."""
         if calibrated:
-            temperatures = [segmenter.temperature or 1.0 for segmenter in self.segmenters for _ in self.views]
+            temperatures = [model.temperature or 1.0 for model in self.models for _ in self.views]
             passes = np.stack([by_temperature(one, t) for one, t in zip(passes, temperatures, strict=True)])
         mean: np.ndarray = passes.mean(axis=0)
         return mean
@@ -83,12 +83,12 @@ class Predictor:
         """Liver where 255 * probability is above the threshold."""
         return PackedMask(probability * 255 > threshold for probability in self.probabilities(scan))
 
-    def _seen_by(self, segmenter: Segmenter, batch: Sequence[np.ndarray], angle: float, scale: float) -> np.ndarray:
-        images = [segmenter.preprocessing.image(hu) for hu in batch]
+    def _seen_by(self, model: Model, batch: Sequence[np.ndarray], angle: float, scale: float) -> np.ndarray:
+        images = [model.preprocessing.image(hu) for hu in batch]
         moved = (angle, scale) != (0, 1)
         if moved:
             images = [_turned(image, angle, scale) for image in images]
-        logits = segmenter(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device))
+        logits = model(torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device))
         probability: np.ndarray = logits[:, 0].float().sigmoid().cpu().numpy()
         if not moved:
             return probability

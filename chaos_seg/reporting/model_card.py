@@ -23,7 +23,7 @@ TRAINING = (
 
 
 @dataclass(frozen=True)
-class Model:
+class Described:
     """What a card says of the model itself."""
 
     name: str
@@ -37,7 +37,7 @@ class Model:
     training_range: Mapping[str, Any] | None
 
 
-def model_card(run: Run, model: Model, stated: Mapping[str, str | None], files: Mapping[str, str]) -> str:
+def model_card(run: Run, model: Described, stated: Mapping[str, str | None], files: Mapping[str, str]) -> str:
     """The card as Markdown with Hugging Face's header.
 
     Args:

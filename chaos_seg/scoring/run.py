@@ -50,7 +50,7 @@ def score_run(
     scores, challenge, shown, temperature = score_sides(predictor, sides, output, threshold)
     volumes = [volume for side in sides.values() for volume in side]
     synthetic = any(volume.synthetic for volume in volumes)
-    loss = predictor.segmenters[0].hparams["loss"]["name"]
+    loss = predictor.models[0].settings["loss"]["name"]
     title = f"{loss} loss" + (", SYNTHETIC phantom" if synthetic else "")
     if run.metrics.exists():  # not those of a run whose patients another model predicts
         draw_curves(run.metrics, output.figures, title)

@@ -18,14 +18,14 @@ from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes, write_json
+from chaos_seg.networks.model import Model
 from chaos_seg.sharing.check import DIFFERENT_PIXELS
-from chaos_seg.training.segmenter import Segmenter
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 MONAI, IGNITE, NIBABEL, SCIPY = "1.6.1", "0.5.5", "5.4.2", "1.17.1"  # with which it was tried
 
 
-def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, card: str, said: dict[str, Any]) -> None:
+def write_bundle(folder: Path, graph: bytes, model: Model, name: str, card: str, said: dict[str, Any]) -> None:
     """Write the bundle.
 
     Args:
@@ -34,17 +34,17 @@ def write_bundle(folder: Path, graph: bytes, segmenter: Segmenter, name: str, ca
         said: of metadata.json: description, authors, copyright, data_source, eval_metrics, intended_use.
     """
     write_bytes(folder / "models" / "model.ts", graph)
-    weights = {key: value.contiguous() for key, value in segmenter.net.state_dict().items()}
+    weights = {key: value.contiguous() for key, value in model.net.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
     write_bytes(folder / "models" / "model.pt", buffer.getvalue())  # which the specification asks for
     write_json(folder / "configs" / "metadata.json", _metadata(name, said))
-    write_json(folder / "configs" / "inference.json", _inference(segmenter.threshold, segmenter.largest_component))
+    write_json(folder / "configs" / "inference.json", _inference(model.threshold, model.largest_component))
     write_bytes(folder / "docs" / "README.md", card.encode())
     write_bytes(folder / "LICENSE", (said["copyright"] + "\n").encode())
 
 
-def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> bytes:
+def slice_network(model: Model, hu: np.ndarray, mask: np.ndarray) -> bytes:
     """TorchScript: HU (N, 1, columns, rows), as MONAI has a slice with axes L, P and S, to probabilities of that shape.
 
     Args:
@@ -53,9 +53,9 @@ def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> byt
     Raises:
         UserError: a preprocessing that it does not know, or a network that TorchScript can't hold.
     """
-    preprocessing = segmenter.preprocessing
+    preprocessing = model.preprocessing
     if not isinstance(preprocessing, Window) or preprocessing.neighbours or preprocessing.crop:
-        options = segmenter.hparams["preprocessing"]
+        options = model.settings["preprocessing"]
         raise UserError(
             "A MONAI bundle: expected the preprocessing window of one slice, without a crop, found "
             f"{options}; it is left out."
@@ -64,7 +64,7 @@ def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> byt
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # it is deprecated, and tells of sizes that networks check in Python
-            net = torch.jit.trace(segmenter.net.cpu().eval(), torch.zeros(2, 1, size, size))
+            net = torch.jit.trace(model.net.cpu().eval(), torch.zeros(2, 1, size, size))
             graph = torch.jit.script(_SliceNetwork(net, size, preprocessing.level_hu, preprocessing.width_hu / 2))
             torch.jit.save(graph.eval(), buffer)
             content = _without_paths(buffer.getvalue())
@@ -75,7 +75,7 @@ def slice_network(segmenter: Segmenter, hu: np.ndarray, mask: np.ndarray) -> byt
         raise UserError(
             f"A MONAI bundle: TorchScript can't hold this network ({reason:.99}); it is left out."
         ) from None
-    if (different := np.count_nonzero((found > segmenter.threshold) != mask)) > DIFFERENT_PIXELS * mask.size:
+    if (different := np.count_nonzero((found > model.threshold) != mask)) > DIFFERENT_PIXELS * mask.size:
         raise RuntimeError(f"expected the mask of torch from TorchScript, found {different} pixels different")
     return content
 

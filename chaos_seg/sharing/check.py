@@ -16,8 +16,8 @@ from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
 from chaos_seg.inference.prediction import predict_scan
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.training.checkpoints import load_segmenter
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.networks.model import Model
+from chaos_seg.training.checkpoints import load_model
 from chaos_seg.training.shared import is_shared, read_shared
 
 SLICE, MASK = "check/slice.dcm", "check/mask.png"
@@ -26,17 +26,17 @@ PHANTOM = Phantom(patients=1, slices=6, size=256, seed=0)
 DIFFERENT_PIXELS = 1e-4
 
 
-def write_check(folder: Path, segmenter: Segmenter) -> tuple[np.ndarray, np.ndarray]:
+def write_check(folder: Path, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """Write the slice of a phantom in which the model finds most liver, as DICOM, and the mask that it gives of it;
     returns both, int16 HU and bool (rows, columns).
     """
     with tempfile.TemporaryDirectory() as place:
         root = write_phantom(Path(place), PHANTOM)
-        most = int(_predicted(root, segmenter, torch.device("cpu"))[1].sum(axis=(1, 2)).argmax())
+        most = int(_predicted(root, model, torch.device("cpu"))[1].sum(axis=(1, 2)).argmax())
         chosen = sorted(root.rglob("*.dcm"))[most]
         (folder / SLICE).parent.mkdir(parents=True)
         shutil.copyfile(chosen, folder / SLICE)
-    scan, mask = _predicted((folder / SLICE).parent, segmenter, torch.device("cpu"))
+    scan, mask = _predicted((folder / SLICE).parent, model, torch.device("cpu"))
     picture = io.BytesIO()
     Image.fromarray(mask[0].astype(np.uint8) * 255).save(picture, "png")
     write_bytes(folder / MASK, picture.getvalue())
@@ -51,12 +51,12 @@ def prove(path: Path, device: torch.device) -> str:
     """
     if not is_shared(path):
         raise UserError(f"{path}: expected a folder of chaos_seg.share or its zip to check; name one with ckpt=.")
-    files, (segmenter, _) = read_shared(path), load_segmenter(path)
+    files, (model, _) = read_shared(path), load_model(path)
     if missing := [name for name in (SLICE, MASK) if name not in files]:
         raise UserError(f"{path}: expected {missing[0]} to check the model with, found none; copy the model again.")
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "slice.dcm").write_bytes(files[SLICE])
-        mask = _predicted(Path(place), segmenter, device)[1][0]
+        mask = _predicted(Path(place), model, device)[1][0]
     with Image.open(io.BytesIO(files[MASK])) as picture:
         expected = np.asarray(picture) > 0
     different = np.count_nonzero(mask != expected) if mask.shape == expected.shape else mask.size
@@ -71,9 +71,9 @@ def prove(path: Path, device: torch.device) -> str:
     )
 
 
-def _predicted(folder: Path, segmenter: Segmenter, device: torch.device) -> tuple[Scan, np.ndarray]:
+def _predicted(folder: Path, model: Model, device: torch.device) -> tuple[Scan, np.ndarray]:
     """The one scan below `folder`, and its mask, bool (slices, rows, columns)."""
     (found,) = find_scans(folder).scans
-    scan, predictor = found.open(), Predictor([segmenter], device)
-    mask = predict_scan(scan, predictor, segmenter.threshold, largest_component=False, fill_holes=False).mask
+    scan, predictor = found.open(), Predictor([model], device)
+    mask = predict_scan(scan, predictor, model.threshold, largest_component=False, fill_holes=False).mask
     return scan, np.stack(list(mask))

@@ -11,13 +11,13 @@ import torch
 from chaos_seg.errors import UserError
 from chaos_seg.files import atomic_file, read_csv, write_bytes, write_csv
 from chaos_seg.inference.onnx import export, metadata
-from chaos_seg.reporting.model_card import Model, model_card
+from chaos_seg.networks.model import Model
+from chaos_seg.reporting.model_card import Described, model_card
 from chaos_seg.reporting.runs import Run, read_runs
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.sharing.bundle import slice_network, write_bundle
 from chaos_seg.sharing.check import MASK, SLICE, prove, write_check
-from chaos_seg.training.checkpoints import load_segmenter, model_hash, read_checkpoint
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.checkpoints import load_model, model_hash, read_checkpoint
 from chaos_seg.training.shared import CONFIG, HELD_OUT, SUMS, WEIGHTS, write_shared_checkpoint, write_sums
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def share(run: RunFolder, checkpoint: Path, output: Path, stated: Mapping[str, s
 
 
 def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[str, str | None]) -> None:
-    segmenter, epoch = load_segmenter(checkpoint)
+    model, epoch = load_model(checkpoint)
     write_shared_checkpoint(folder, read_checkpoint(checkpoint), model_hash(checkpoint))
     graph, files = None, dict(FILES)
     if (kept := RunFolder(run.folder).held_out).is_file() and run.summary["checkpoint"] == checkpoint.name:
@@ -74,17 +74,17 @@ def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[
     log.info("The network as ONNX, and its masks by onnxruntime")
     export(checkpoint, folder / "model.onnx")
     log.info("A synthetic slice and its mask")
-    hu, mask = write_check(folder, segmenter)
+    hu, mask = write_check(folder, model)
     log.info("A MONAI bundle, and its mask by TorchScript")
     try:
-        graph = slice_network(segmenter, hu, mask)
+        graph = slice_network(model, hu, mask)
     except UserError as reason:
         log.warning("%s", reason)
         files["bundle/"] = str(reason)
-    card = model_card(run, _described(segmenter, epoch, model_hash(checkpoint), name), stated, files)
+    card = model_card(run, _described(model, epoch, model_hash(checkpoint), name), stated, files)
     write_bytes(folder / "README.md", card.encode())
     said = {
-        "description": metadata(segmenter, epoch)["description"] + " Not a medical device.",
+        "description": metadata(model, epoch)["description"] + " Not a medical device.",
         "authors": stated["developed_by"] or "Not stated.",
         "copyright": stated["license"] or "License of the weights: Not stated.",
         "data_source": stated["data"] or "Not stated.",
@@ -92,20 +92,20 @@ def _write(folder: Path, run: Run, checkpoint: Path, name: str, stated: Mapping[
         "eval_metrics": {"volume_dice": run.summary["averages"]["volume_dice"]},
     }
     if graph is not None:
-        write_bundle(folder / "bundle", graph, segmenter, name, card, said)
+        write_bundle(folder / "bundle", graph, model, name, card, said)
     write_sums(folder)
 
 
-def _described(segmenter: Segmenter, epoch: int, sha256: str, name: str) -> Model:
-    said = metadata(segmenter, epoch)
-    return Model(
+def _described(model: Model, epoch: int, sha256: str, name: str) -> Described:
+    said = metadata(model, epoch)
+    return Described(
         name=name,
-        network=segmenter.hparams["network"],
-        parameters=sum(value.numel() for value in segmenter.net.parameters()),
+        network=model.settings["network"],
+        parameters=sum(value.numel() for value in model.net.parameters()),
         sha256=sha256,
         epoch=epoch,
-        threshold=segmenter.threshold,
+        threshold=model.threshold,
         input=said["preprocessing"].splitlines(),
         output=said["postprocessing"].splitlines(),
-        training_range=segmenter.training_range,
+        training_range=model.training_range,
     )

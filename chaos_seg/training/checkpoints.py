@@ -8,34 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from chaos_seg.errors import UserError
 from chaos_seg.files import write_bytes
-from chaos_seg.training.segmenter import FORMAT, Segmenter
+from chaos_seg.networks.model import Model
 from chaos_seg.training.shared import CHOSEN, is_shared, read_shared_checkpoint
 
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writer moves from the system's temporary folder, which is a copy, not a rename, across disks."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+FORMAT = 2  # raise when the values of a checkpoint change their meaning, and mend older ones here
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """Keeps the best score when a run goes on in a folder that was moved: Lightning forgets it there."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def moved(path: str) -> str:
-            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
-
-        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -43,7 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     or its zip what prediction needs.
 
     Raises:
-        UserError: no such file, not a checkpoint of a Segmenter, or one of a newer version.
+        UserError: no such file, not a checkpoint of a Model, or one of a newer version.
     """
     shared = is_shared(path)
     if not shared and not path.is_file():
@@ -70,7 +55,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "newer chaos_seg: update this one."
         )
     settings = _from_format_1(given) if version == 1 and "model" in given else given
-    takes = inspect.signature(Segmenter).parameters
+    takes = inspect.signature(Model).parameters
     needs = {name for name, parameter in takes.items() if parameter.default is parameter.empty}
     if not needs <= settings.keys() <= takes.keys():
         raise UserError(
@@ -93,7 +78,7 @@ def keep_chosen(path: Path, summary: Mapping[str, Any]) -> None:
     chosen = {key: summary[key] for key in CHOSEN}
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     if any(checkpoint.get(key) != value for key, value in chosen.items()):
-        AtomicCheckpointIO().save_checkpoint({**checkpoint, **chosen}, path)
+        write_checkpoint({**checkpoint, **chosen}, path)
 
 
 def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +92,7 @@ def _from_format_1(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_segmenter(path: Path) -> tuple[Segmenter, int]:
+def load_model(path: Path) -> tuple[Model, int]:
     """The trained model in a checkpoint, ready to predict, and the epoch that it is from.
 
     Raises:
@@ -115,16 +100,17 @@ def load_segmenter(path: Path) -> tuple[Segmenter, int]:
     """
     checkpoint = read_checkpoint(path)
     try:
-        segmenter = Segmenter(**checkpoint["hyper_parameters"])
+        model = Model(**checkpoint["hyper_parameters"])
     except UserError as error:
         raise UserError(f"{path}: {error} Install what it was trained with, or name another checkpoint.") from None
+    weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
     try:
-        segmenter.load_state_dict(checkpoint["state_dict"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
             f"{path}: expected the weights of the network {checkpoint['hyper_parameters']['network']}, found others "
             f"({str(error).splitlines()[-1].strip()}); name another checkpoint."
         ) from None
-    segmenter.training_range, segmenter.temperature = checkpoint.get("training_range"), checkpoint.get("temperature")
-    segmenter.largest_component = bool(checkpoint.get("largest_component"))
-    return segmenter.eval(), checkpoint["epoch"]
+    model.training_range, model.temperature = checkpoint.get("training_range"), checkpoint.get("temperature")
+    model.largest_component = bool(checkpoint.get("largest_component"))
+    return model.eval(), checkpoint["epoch"]

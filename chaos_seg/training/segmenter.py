@@ -11,27 +11,18 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 
 from chaos_seg.data.dataset import Sample
-from chaos_seg.data.preprocessing import Preprocessing
 from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
-from chaos_seg.registry import LOSSES, NETWORKS, OPTIMIZERS, PREPROCESSINGS, SCHEDULERS
+from chaos_seg.networks.model import Model
+from chaos_seg.registry import LOSSES, OPTIMIZERS, SCHEDULERS
+from chaos_seg.training.checkpoints import FORMAT
 from chaos_seg.training.slice_counts import SliceCounts
 
-FORMAT = 2  # of a checkpoint; raise when its values change their meaning, and mend older ones in checkpoints.py
 
-
-class Segmenter(L.LightningModule):
-    """A network that outlines the liver in one slice, and how it learns. It trains with any DataLoader of Samples.
+class Segmenter(Model, L.LightningModule):
+    """A Model and how it learns; it trains with any DataLoader of Samples.
 
     Its checkpoint holds plain values only, and all that prediction needs: network, preprocessing and threshold.
-
-    Args:
-        network, loss, preprocessing, optimizer, scheduler: `name` and options of an entry of that slot (registry.py).
-        threshold: liver is where the probability is above threshold / 255.
-        seed: of initial weights and dropout.
-
-    Raises:
-        UserError: a name or an option that its slot does not have, or an image size that the network can't take.
     """
 
     def __init__(
@@ -44,67 +35,24 @@ class Segmenter(L.LightningModule):
         threshold: float = 100,
         seed: int = 0,
     ):
-        super().__init__()
-        slots = {
-            "network": NETWORKS.complete(network),
-            "loss": LOSSES.complete(loss),
-            "preprocessing": PREPROCESSINGS.complete(preprocessing),
-            "optimizer": OPTIMIZERS.complete(optimizer),
-            "scheduler": SCHEDULERS.complete(scheduler or {"name": "constant"}),
-        }
-        self.save_hyperparameters({**slots, "threshold": threshold, "seed": seed})
-        if not 0 < threshold < 255:
-            raise UserError(f"threshold={threshold}: expected a number between 0 and 255.")
-        self.preprocessing: Preprocessing = PREPROCESSINGS.build(preprocessing)
-        with torch.random.fork_rng(devices=[]):  # whoever loads a model keeps his random numbers
-            torch.manual_seed(seed)
-            self.net = NETWORKS.build(network, self.preprocessing.channels)
-        self.net.to(memory_format=torch.channels_last)  # faster, on CPU and GPU alike
-        self.loss = LOSSES.build(loss)
-        SCHEDULERS.build(
-            slots["scheduler"], OPTIMIZERS.build(optimizer, self.net.parameters()), 1
-        )  # refused now or never
-        self.threshold, self.seed = float(threshold), seed
-        self.logit_threshold = float(np.log(threshold / (255 - threshold)))
+        super().__init__(network, loss, preprocessing, optimizer, scheduler, threshold, seed)
+        self.save_hyperparameters(self.settings)
+        self.loss = LOSSES.build(self.settings["loss"])
+        optimizer = OPTIMIZERS.build(self.settings["optimizer"], self.net.parameters())
+        SCHEDULERS.build(self.settings["scheduler"], optimizer, 1)  # refused now or never
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.row: dict[str, float] = {}  # of this epoch in metrics.csv and TensorBoard
-        self.training_range: dict[str, Any] | None = None  # of the training scans, for the alarms
-        # Chosen on validation patients when a run ends: of its logits, and whether its largest part alone is kept.
-        self.temperature: float | None = None
-        self.largest_component = False
         self._speed: dict[str, float] = {}
-        self._expect_logits(getattr(self.net, "divisor", 1))
-
-    def _expect_logits(self, divisor: int) -> None:
-        """Refuse before training what would fail in its first batch."""
-        size = self.preprocessing.image_size
-        if size % divisor:
-            raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
-        side = min(size, divisor * -(-64 // divisor))
-        with torch.no_grad():
-            shape = tuple(self.net.eval()(torch.zeros(1, self.preprocessing.channels, side, side)).shape)
-        self.net.train()
-        if shape != (1, 1, side, side):
-            raise UserError(
-                f"network {self.hparams['network']['name']}: expected logits {(1, 1, side, side)} of an image of that "
-                f"size, found {shape}."
-            )
-
-    def forward(self, image: torch.Tensor) -> Any:
-        """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]; in training of a network with deep supervision
-        those at several sizes.
-        """
-        return self.net(image.contiguous(memory_format=torch.channels_last))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["format"], checkpoint["training_range"] = FORMAT, self.training_range
 
     def configure_optimizers(self) -> Any:
-        optimizer = OPTIMIZERS.build(self.hparams["optimizer"], self.parameters())
-        if self.hparams["scheduler"]["name"] == "constant":
+        optimizer = OPTIMIZERS.build(self.settings["optimizer"], self.parameters())
+        if self.settings["scheduler"]["name"] == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = SCHEDULERS.build(self.hparams["scheduler"], optimizer, steps)
+        schedule = SCHEDULERS.build(self.settings["scheduler"], optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _dataset(self, side: str) -> Any:

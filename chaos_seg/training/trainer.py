@@ -13,9 +13,9 @@ from chaos_seg.errors import UserError
 from chaos_seg.registry import LOGGERS, build_all
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.training.callbacks import ProgressBar, ValidationOverlays
-from chaos_seg.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.loggers import EpochTable
+from chaos_seg.training.saving import AtomicCheckpointIO, RunCheckpoint
 
 
 def build_trainer(settings: Mapping[str, Any], folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:

@@ -31,7 +31,7 @@ def test_no_norm_is_left_and_the_logits_are_the_same(network: nn.Module) -> None
     with torch.inference_mode():
         expected, found = network(image), folded(network)(image)
     assert expected.std() > 0.1
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.std().item())
     assert norms(network) > 0 and norms(folded(network)) == 0
     assert folded(network).head is network.head  # shared, not copied
     for key, value in network.state_dict().items():  # whoever gave it can train on

@@ -21,7 +21,7 @@ from chaos_seg.inference import onnx as module
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.onnx import export, metadata, session
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 from chaos_seg.training.segmenter import Segmenter
 
 PATIENTS = ("1", "2", "3", "4")
@@ -93,7 +93,7 @@ def test_masks_are_those_of_torch(
     train(config, tmp_path / "run")
     checkpoint, model = tmp_path / "run" / "checkpoints" / "best.ckpt", tmp_path / "model.onnx"
     export(checkpoint, model)
-    predictor = Predictor([load_segmenter(checkpoint)[0]], chosen_device("cpu"))
+    predictor = Predictor([load_model(checkpoint)[0]], chosen_device("cpu"))
     found = masks_by_metadata_alone(model, phantom_root)
     different = pixels = liver = 0
     for volume in open_patients(Path(config.data.store), chaos(phantom_root), PATIENTS):
@@ -115,7 +115,7 @@ def test_any_number_of_slices_at_once(onnx: Any, checkpoint: Path, tmp_path: Pat
     images = np.random.default_rng(0).uniform(-1, 1, (11, 1, 16, 16)).astype(np.float32)
     (whole,) = runtime.run(None, {"image": images})
     with torch.inference_mode():
-        expected = load_segmenter(checkpoint)[0](torch.from_numpy(images)).sigmoid().numpy()
+        expected = load_model(checkpoint)[0](torch.from_numpy(images)).sigmoid().numpy()
     assert np.abs(whole - expected).max() < 1e-5 and np.ptp(expected) > 0.1
     for count in (1, 4):
         (part,) = runtime.run(None, {"image": images[:count]})
@@ -127,7 +127,7 @@ def test_the_file_says_how_to_use_it(onnx: Any, checkpoint: Path, tmp_path: Path
     model = onnx.load(tmp_path / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     said = {item.key: item.value for item in model.metadata_props}
-    assert said == metadata(*load_segmenter(checkpoint))
+    assert said == metadata(*load_model(checkpoint))
     numbers = {key: said[key] for key in ("image_size", "level_hu", "width_hu", "threshold", "loss", "warning")}
     assert numbers == {
         "image_size": "16",

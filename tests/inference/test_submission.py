@@ -12,7 +12,7 @@ from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.formats.png import write_png
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import EXPECTED, completeness, faults
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 
 def read_back(folder: Path) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfi
     """The predictor gives the masks that evaluate wrote, whatever its batch size; two of one model are that model."""
     config = configure("epochs=20", "image_size=16", "threshold=60", "preprocessing=soft_tissue", "loss=dice")
     train(config, tmp_path / "run")
-    segmenter, _ = load_segmenter(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    segmenter, _ = load_model(tmp_path / "run" / "checkpoints" / "best.ckpt")
     (volume,) = open_patients(Path(config.data.store), chaos(Path(str(config.data.root))), ["4"])
     written = read_back(tmp_path / "run" / "predictions" / "4")
     assert 0 < written.mean() < 255

@@ -18,7 +18,7 @@ from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.inference.onnx import metadata
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.sharing.bundle import PARTS, write_bundle
-from chaos_seg.training.checkpoints import load_segmenter
+from chaos_seg.training.checkpoints import load_model
 
 # What https://project-monai.github.io/schema/meta_schema_20240725.json asks for.
 STRINGS = ("schema", "version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors")
@@ -40,7 +40,7 @@ def test_its_network_takes_hu_and_gives_our_probabilities(shared: Path, shape: t
     """Slices of more and of fewer rows than the network's 32, and of other shapes than a square."""
     graph = torch.jit.load(shared / "bundle" / "models" / "model.ts")
     hu = np.stack([hu for hu, _ in render(np.random.default_rng(1), 4, 96)])[:, : shape[0], : shape[1]]
-    predictor = Predictor([load_segmenter(shared)[0]], torch.device("cpu"))
+    predictor = Predictor([load_model(shared)[0]], torch.device("cpu"))
     ours = np.stack(list(predictor.probabilities(as_scan(hu.astype(np.int16)))))
     axes = np.ascontiguousarray(hu.transpose(0, 2, 1)[:, None]).astype(np.float32)
     with torch.inference_mode():
@@ -50,7 +50,7 @@ def test_its_network_takes_hu_and_gives_our_probabilities(shared: Path, shape: t
 
 def test_weights_and_metadata(shared: Path) -> None:
     weights = torch.load(shared / "bundle" / "models" / "model.pt", weights_only=True)
-    own = load_segmenter(shared)[0].net.state_dict()
+    own = load_model(shared)[0].net.state_dict()
     assert weights.keys() == own.keys() and all(torch.equal(value, own[key]) for key, value in weights.items())
     said = json.loads((shared / "bundle" / "configs" / "metadata.json").read_text())
     assert (
@@ -68,7 +68,7 @@ def test_monai_verifies_and_runs_it_to_our_masks(
     nib = pytest.importorskip("nibabel")
     from monai import bundle
 
-    assert load_segmenter(shared)[0].largest_component  # so that this step is run, too
+    assert load_model(shared)[0].largest_component  # so that this step is run, too
 
     hu = np.stack([hu for hu, _ in render(np.random.default_rng(5), 6, 48)]).clip(-1024, 3000)[:, :, 3:43]
     volume = hu.transpose(2, 1, 0).astype(np.int16)  # columns to the left, rows to the back, slices to the feet
@@ -123,7 +123,7 @@ def test_its_largest_part_is_ours() -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_it_keeps_the_largest_part_as_predict_does(shared: Path, tmp_path: Path, kept: bool) -> None:
-    model, _ = load_segmenter(shared)
+    model, _ = load_model(shared)
     model.largest_component = kept
     write_bundle(tmp_path, b"", model, "liver", "card", {"copyright": "x"})
     steps = json.loads((tmp_path / "configs" / "inference.json").read_text())["postprocessing"]["transforms"]

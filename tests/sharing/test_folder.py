@@ -19,7 +19,7 @@ from chaos_seg.experiment import completed, segmenter_of
 from chaos_seg.inference.onnx import export
 from chaos_seg.inference.promise import held_out
 from chaos_seg.registry import PREPROCESSINGS
-from chaos_seg.training.checkpoints import load_segmenter, model_hash
+from chaos_seg.training.checkpoints import load_model, model_hash
 from chaos_seg.training.initial import begin_with
 
 FILES = {
@@ -56,16 +56,16 @@ def test_folder_and_zip_are_complete_and_tell_nothing_of_this_machine(shared: Pa
 
 def test_it_is_the_model_of_the_run_wherever_a_checkpoint_is_taken(shared: Path, tmp_path: Path) -> None:
     checkpoint = shared.parent / "run" / "checkpoints" / "best.ckpt"
-    given, epoch = load_segmenter(checkpoint)
+    given, epoch = load_model(checkpoint)
     flat = tmp_path / "flat.zip"  # made by hand, without the folder
     with zipfile.ZipFile(flat, "w") as archive:
         for name, content in contents(shared).items():
             archive.writestr(name, content)
     for place in (shared, shared.with_name("liver.zip"), flat):
-        module, of = load_segmenter(place)
+        module, of = load_model(place)
         assert (of, module.threshold) == (epoch, 90)
         assert json.dumps(module.training_range) == json.dumps(given.training_range)
-        assert dict(module.hparams) == dict(given.hparams) and not module.training
+        assert module.settings == given.settings and not module.training
         assert all(torch.equal(value, given.state_dict()[key]) for key, value in module.state_dict().items())
         assert model_hash(place) == model_hash(checkpoint) == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
         assert chaos_seg.load(str(place)).preprocessing == given.preprocessing
@@ -88,10 +88,10 @@ def test_training_begins_with_it_and_its_scores_are_the_runs(
     untrained = segmenter_of(completed(configure("preprocessing=soft_tissue")))
     facts = begin_with(untrained, shared.with_name("liver.zip"), freeze_encoder=False)
     assert (facts["sha256"], facts["left"]) == (model_hash(shared), {})
-    trained = load_segmenter(shared)[0].state_dict()
+    trained = load_model(shared)[0].state_dict()
     assert all(torch.equal(value, trained[key]) for key, value in untrained.state_dict().items())
     run = shared.parent / "run"
-    given = [f"run={run}", f"checkpoint={shared}", f"output={tmp_path / 'scores'}", "trainer=cpu"]
+    given = [f"run={run}", f"checkpoint={shared}", f"output={tmp_path / 'scores'}", "device=cpu"]
     monkeypatch.setattr(sys, "argv", ["evaluate", *given])
     evaluate_door.main()
     assert (tmp_path / "scores" / "per_patient.csv").read_bytes() == (run / "per_patient.csv").read_bytes()
