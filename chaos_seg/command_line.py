@@ -77,7 +77,13 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
                     _expect_choice(text)
                 flags = [text for text in given if text in ("-m", "--multirun")]  # argparse wants them first
                 sys.argv[1:] = flags + literal_arguments(quoted_ids([text for text in given if text not in flags]))
-            start()
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # or it prints its own words for what it refuses
+            try:
+                start()
+            except CompactHydraException as error:
+                from chaos_seg.refused import refused
+
+                sys.exit(refused(error, CONF_DIR, name, sys.argv[1:]))
 
         return main
 

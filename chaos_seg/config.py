@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from chaos_seg.data.sources import Source
 from chaos_seg.data.sources.archive import Archive
@@ -271,6 +271,8 @@ def checked(schema: type[C], cfg: DictConfig | ListConfig) -> C:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
         result = OmegaConf.to_object(merged)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key}: expected a value, found none; give it as {error.full_key}=VALUE.") from None
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"{error.full_key or 'configuration'}: {reason}; see conf/ for what there is.") from None

@@ -85,7 +85,7 @@ def test_two_processes_validate_like_one(
     ("overrides", "said"),
     [
         (("data.root=null",), "No data root: set data.root=FOLDER"),
-        (("loss=dyce",), "Could not find 'loss/dyce'"),
+        (("loss=dyce",), "loss=dyce: expected one of bce, dice"),
         (("learning_rate=abc",), "learning_rate: Value 'abc'"),
         (("+tpyo=1",), "tpyo: Key 'tpyo' not in 'TrainConfig'"),
         (("data.split.val=[77]",), "the split names patient 77, but the tree has 1, 2, 3, 4"),
