@@ -78,7 +78,7 @@ class TrainConfig:
     freeze_encoder: bool
     ema_decay: float
     best_by: str  # validation or last
-    half_size_epochs: int
+    half_size_epochs: Any  # a number, or a share of all below 1
     compile: bool
     ckpt_path: str | None
     data: DataConfig
@@ -99,9 +99,16 @@ class TrainConfig:
             _expect(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
         _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
         _expect(self.best_by in ("validation", "last"), "best_by", self.best_by, "validation or last")
-        _expect(self.half_size_epochs >= 0, "half_size_epochs", self.half_size_epochs, "a number from 0")
+        half = self.half_size_epochs
+        whole = type(half) is int or (type(half) is float and (half < 1 or half.is_integer()))
+        wanted = f"a share below 1 or a number below epochs={self.epochs}"
+        _expect(whole and 0 <= half < self.epochs, "half_size_epochs", half, wanted)
         _expect(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number from 0 to below 1")
         _expect_threshold(self.threshold)
+
+    def small_epochs(self) -> int:
+        """How many of the first epochs are at half of the image size."""
+        return round(self.half_size_epochs * (self.epochs if self.half_size_epochs < 1 else 1))
 
 
 @dataclass

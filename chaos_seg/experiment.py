@@ -74,7 +74,7 @@ def _fit_and_score(config: TrainConfig, run: RunFolder, record: Callable[..., No
         run.expect_same(settings, facts["fingerprint"], free_to_resume(asdict(config)))
     checkpoint = resumable(config.ckpt_path, run, segmenter, config.epochs) if config.ckpt_path else None
     compiled = Compile(config.batch_size, lambda outcome: record(compile=outcome)) if config.compile else None
-    beside = levers(config.ema_decay, config.half_size_epochs, compiled)
+    beside = levers(config.ema_decay, config.small_epochs(), compiled)
     options = trainer_options(run, config.epochs, config.overlay_every_epochs, config.logger, beside, config.best_by)
     trainer = build_trainer(asdict(config.trainer), run.path, **options)
     if trainer.is_global_zero:

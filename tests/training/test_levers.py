@@ -13,8 +13,9 @@ from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.segmenter import Segmenter
 
 
+@pytest.mark.parametrize("given", ["1", "0.6"])
 def test_the_first_epochs_train_at_half_the_size_and_all_validate_at_the_whole(
-    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     seen: list[tuple[bool, int]] = []
     step = Segmenter._step
@@ -25,7 +26,7 @@ def test_the_first_epochs_train_at_half_the_size_and_all_validate_at_the_whole(
         return step(self, side, batch)
 
     monkeypatch.setattr(Segmenter, "_step", watched)
-    config = configure("epochs=2", "half_size_epochs=1")
+    config = configure("epochs=2", f"half_size_epochs={given}")
     train(config, tmp_path / "run")
     trained = [size for in_training, size in seen if in_training]
     assert set(trained[: len(trained) // 2]) == {config.image_size // 2}
@@ -44,7 +45,7 @@ def test_half_a_size_that_the_network_can_not_take_is_refused(
     configure: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"half_size_epochs=1: expected half of image_size to be a multiple of 16"):
-        train(configure("epochs=1", "half_size_epochs=1", "image_size=48", "network.depth=4"), tmp_path / "run")
+        train(configure("epochs=2", "half_size_epochs=1", "image_size=48", "network.depth=4"), tmp_path / "run")
 
 
 def test_the_average_of_the_weights_is_kept_in_their_place(
