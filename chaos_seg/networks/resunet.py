@@ -60,7 +60,7 @@ class ResidualUNet(nn.Module):
     def __init__(
         self,
         inputs: int = 1,
-        base: int = 16,
+        base: int = 24,
         depth: int = 4,
         fold: int = 2,
         norm: str = "batch",
