@@ -181,7 +181,7 @@ def test_each_setting_that_is_text_is_a_path_a_name_or_a_choice() -> None:
     choices = {"device", "best_by", "downloads.url", "downloads.md5"}
     choices |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision", "deterministic")}
     settings = {name for schema in SCHEMAS.values() for name in text_settings(schema)}
-    lists = {"formats", "format", "trainer.limit_train_batches"}
+    lists = {"formats", "format", "trainer.limit_train_batches", "half_size_epochs"}
     slots = {"data.source", "data.split", "preprocessing", "augmentation", "network", "loss", "optimizer", "scheduler"}
     assert settings - choices - lists - slots - {"logger"} == {
         key for key in PATHS | NAMES if not key.startswith(("hydra.", "data.source.", "format.", "logger."))
