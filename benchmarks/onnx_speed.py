@@ -4,7 +4,7 @@
     CHAOS_REAL_ROOT=/path/to/CHAOS python benchmarks/onnx_speed.py CHECKPOINT [--rounds 7]
 
 Speed: the network of CHECKPOINT, exported for 256 and 512 px, on noise in batches of 1 and 8; torch as predict runs it,
-channels-last with batch norm folded; as many threads for both. Masks: all slices of patient 3 below CHAOS_REAL_ROOT, of
+channels-last; as many threads for both. Masks: all slices of patient 3 below CHAOS_REAL_ROOT, of
 one phantom without it, at the slices' own size. Goal: at most 1 pixel in 100,000 differs.
 """
 
@@ -24,7 +24,6 @@ from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.sources.phantom import Phantom, write_phantom
 from chaos_seg.data.store import open_patients
 from chaos_seg.inference.choices import chosen_device
-from chaos_seg.inference.folding import folded
 from chaos_seg.inference.onnx import export, session
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.networks.model import Model
@@ -56,11 +55,10 @@ def ms_per_slice(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray
 
 def compare_speed(checkpoint: Path, size: int, rounds: int, folder: Path) -> None:
     model, runtime = both(at_size(checkpoint, size, folder), folder)
-    torchs = folded(model)
 
     def by_torch(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return torchs(torch.from_numpy(images)).sigmoid().numpy()
+            return model(torch.from_numpy(images)).sigmoid().numpy()
 
     def by_onnx(images: np.ndarray) -> np.ndarray:
         probability: np.ndarray = runtime.run(None, {"image": images})[0]

@@ -100,15 +100,16 @@ class TrainConfig:
         _expect(not self.freeze_encoder or self.init is not None, "freeze_encoder", True, "init=CKPT beside it")
         _expect(self.best_by in ("validation", "last"), "best_by", self.best_by, "validation or last")
         half = self.half_size_epochs
-        whole = type(half) is int or (type(half) is float and (half < 1 or half.is_integer()))
+        counts = type(half) is int or (type(half) is float and half < 1)
         wanted = f"a share below 1 or a number below epochs={self.epochs}"
-        _expect(whole and 0 <= half < self.epochs, "half_size_epochs", half, wanted)
+        _expect(counts and 0 <= half < self.epochs, "half_size_epochs", half, wanted)
         _expect(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "a number from 0 to below 1")
         _expect_threshold(self.threshold)
 
     def small_epochs(self) -> int:
-        """How many of the first epochs are at half of the image size."""
-        return round(self.half_size_epochs * (self.epochs if self.half_size_epochs < 1 else 1))
+        """How many of the first epochs are at half of the image size: never all."""
+        half = self.half_size_epochs
+        return min(round(half * self.epochs), self.epochs - 1) if half < 1 else int(half)
 
 
 @dataclass

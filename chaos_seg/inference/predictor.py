@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from chaos_seg.data.appearance import TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.temperature import by_temperature
-from chaos_seg.inference.folding import folded
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.networks.model import Model
 
@@ -36,10 +35,6 @@ class Predictor:
         for model in self.models:
             model.to(self.device).eval()
 
-    @cached_property
-    def _folded(self) -> list[Model]:
-        return [folded(model) for model in self.models]
-
     @property
     def trained_on(self) -> list[TrainingRange | None]:
         """What each model has seen; None where its checkpoint does not say."""
@@ -60,7 +55,7 @@ class Predictor:
             batch = [[model.preprocessing.hu(scan, rank) for model in self.models] for rank in ranks]
             seen = [
                 (model.preprocessing, hu, self._seen_by(model, hu, *view))
-                for model, hu in zip(self._folded, zip(*batch, strict=True), strict=True)
+                for model, hu in zip(self.models, zip(*batch, strict=True), strict=True)
                 for view in self.views
             ]
             for number in range(len(batch)):

@@ -13,7 +13,7 @@ from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.segmenter import Segmenter
 
 
-@pytest.mark.parametrize("given", ["1", "0.6"])
+@pytest.mark.parametrize("given", ["1", "0.6", "0.9"])
 def test_the_first_epochs_train_at_half_the_size_and_all_validate_at_the_whole(
     configure: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
