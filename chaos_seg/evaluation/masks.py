@@ -104,8 +104,8 @@ class _Pieces:
     """The connected pieces of every plane, numbered through all planes in the order of ndimage.label."""
 
     of_plane: list[slice]  # the numbers of each plane's pieces
-    pixels: np.ndarray  # (pieces,)
-    bulk: np.ndarray  # (pieces,), the sum of their pixels' distances from the background, where they are weighed
+    pixels: np.ndarray  # (pieces,), where they are weighed
+    bulk: np.ndarray  # (pieces,), the sum of their pixels' distances from the background, the same
     part: np.ndarray  # (pieces,), the same for pieces that are connected through other planes
 
     def in_largest(self) -> np.ndarray:
@@ -119,45 +119,58 @@ def _pieces(planes: Iterable[np.ndarray], structure: np.ndarray, weighed: bool =
 
     _SQUARE stands for 26 neighbours in the volume, nine of them in the next plane; _CROSS for 6, one in the next.
     """
-    of_plane, pixels, bulk, pairs = [slice(0)], [np.zeros(0, int)], [np.zeros(0)], [np.zeros((2, 0), int)]
+    of_plane, sizes, pairs = [slice(0)], [np.zeros((2, 0))], [np.zeros((2, 0), int)]
     above, reach = None, int(structure.all())
     for plane in planes:
         labels, count = ndimage.label(plane, structure)
         start = of_plane[-1].stop
         of_plane.append(slice(start, start + count))
-        pixels.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
-        bulk.append(_bulk(labels, count) if weighed else np.zeros(count))
+        sizes.append(_sizes(labels, count) if weighed else np.zeros((2, count)))
         if above is not None:
             pairs.append(np.add(_touching(above, labels, reach), [[of_plane[-2].start], [start]]))
         above = labels
     joined, total = np.concatenate(pairs, axis=1), of_plane[-1].stop
     graph = sparse.coo_array((np.ones(joined.shape[1], bool), tuple(joined)), (total, total))
     part = sparse.csgraph.connected_components(graph, directed=False)[1]
-    return _Pieces(of_plane[1:], np.concatenate(pixels), np.concatenate(bulk), part)
+    pixels, bulk = np.concatenate(sizes, axis=1)
+    return _Pieces(of_plane[1:], pixels, bulk, part)
 
 
-def _bulk(labels: np.ndarray, count: int) -> np.ndarray:
-    """Of each labelled piece of a plane the sum of its pixels' distances from the background around it; (count,)."""
+def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Of each labelled piece of a plane how many pixels it has, and the sum of their distances from the background
+    around it; (2, count).
+    """
     if not count:
-        return np.zeros(0)
+        return np.zeros((2, 0))
     _, *box = bounding_box(labels[None] > 0)
     framed = np.pad(labels[*box], 1)
     filled = (framed > 0).astype(np.uint8)
     cv2.floodFill(filled, None, (0, 0), 2)  # all that leads to the frame; holes would take the depth of what is noisy
     depth = cv2.distanceTransform((filled != 2).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.bincount(framed.ravel(), depth.ravel(), minlength=count + 1)[1:]
+    piece, depths = framed[framed > 0] - 1, depth[framed > 0]
+    return np.stack([np.bincount(piece, minlength=count), np.bincount(piece, depths, count)])
 
 
 def _touching(above: np.ndarray, below: np.ndarray, reach: int) -> np.ndarray:
-    """Which labels of two planes, counted from 0, have pixels at most `reach` rows and columns apart; (2, pairs)."""
-    (rows, columns), framed, count = below.shape, np.pad(above, reach), np.int64(below.max(initial=1))
-    pairs = []
-    for down, right in product(range(2 * reach + 1), repeat=2):
-        beside = framed[down : down + rows, right : right + columns]
-        both = (beside > 0) & (below > 0)
-        pair = (beside[both] - 1) * count + below[both] - 1
-        pairs.append(pair[np.diff(pair, prepend=-1) != 0])  # neighbours in a row are mostly of one pair
+    """Which labels of two planes, counted from 0, have pixels at most `reach` rows and columns apart; (2, pairs).
+
+    Pixels around a pixel of a piece are of no other, so that only one with none above it has to look around.
+    """
+    framed, count = np.pad(above, 1).ravel(), np.int64(below.max(initial=1))
+    rows, columns = np.divmod(np.flatnonzero(below), below.shape[1])
+    labels, places = below[rows, columns] - 1, (rows + 1) * (below.shape[1] + 2) + columns + 1
+    covered = framed[places] > 0
+    pairs = [_pairs(framed[places[covered]], labels[covered], count)]
+    open_labels, open_places = labels[~covered], places[~covered]
+    for down, right in product(range(-reach, reach + 1), repeat=2):
+        beside = framed[open_places + down * (below.shape[1] + 2) + right]
+        pairs.append(_pairs(beside[beside > 0], open_labels[beside > 0], count))
     return np.stack(np.divmod(np.unique(np.concatenate(pairs)), count))
+
+
+def _pairs(above: np.ndarray, below: np.ndarray, count: np.int64) -> np.ndarray:
+    pair = (above - 1) * count + below
+    return pair[np.diff(pair, prepend=-1) != 0]  # neighbours in a row are mostly of one pair
 
 
 def far_errors(
