@@ -2,12 +2,12 @@
 
     import chaos_seg
     model = chaos_seg.load("best.ckpt")
-    mask = chaos_seg.segment(hu, model)       # int16 HU (slices, rows, columns) to bool
+    mask = chaos_seg.segment(hu, model, spacing_mm=(5, 0.7, 0.7))  # int16 HU (slices, rows, columns) to bool
 
 Functions, which need neither Hydra nor a folder layout; help(chaos_seg.fit) says what each takes:
 
     load(checkpoint) -> Model
-    segment(hu, model) -> mask
+    segment(hu, model, spacing_mm) -> mask
     score(predicted, true, spacing_mm) -> {metric: value}
     as_scan(hu, mask, spacing_mm, name) -> Scan
     fit(scans, validation, epochs, ...) -> Segmenter, a Model; its trainer.save_checkpoint(path) writes one for load()

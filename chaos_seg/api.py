@@ -92,21 +92,23 @@ def segment(
         hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
         threshold: from 0 to 255, as in the settings: 127.5 is a probability of one half.
         device: auto is a GPU when there is one; cpu, cuda, cuda:1. The model is moved there.
-        spacing_mm: between slices, rows and columns; for a model that sees several slices at a distance.
+        spacing_mm: between slices, rows and columns; for a model that sees several slices, or keeps the largest part.
 
     Raises:
         ValueError: HU of another shape, or no spacing for a model that needs it.
     """
     if hu.ndim != 3 or hu.size == 0:
         raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
-    if spacing_mm is None and model.preprocessing.channels > 1:
-        raise ValueError("expected spacing_mm for a model that sees several slices, found none")
+    if spacing_mm is None and (model.preprocessing.channels > 1 or model.largest_component):
+        raise ValueError(
+            "expected spacing_mm for a model that sees several slices or keeps the largest part, found none"
+        )
     scan, predictor = (
         as_scan(hu, spacing_mm=spacing_mm or (1.0, 1.0, 1.0)),
         Predictor([model], chosen_device(device)),
     )
     mask = predictor.mask(scan, model.threshold if threshold is None else threshold)
-    return np.stack([*largest_component(mask)] if model.largest_component else mask)
+    return np.stack([*largest_component(mask, scan.spacing_mm[1:])] if model.largest_component else mask)
 
 
 def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -47,6 +47,11 @@ def test_a_model_is_trained_scored_saved_and_predicts_in_three_lines(segmenter: 
 
     model = chaos_seg.load(tmp_path / "best.ckpt")
     mask = chaos_seg.segment(hu, model)
+    model.largest_component = True
+    assert (chaos_seg.segment(hu, model, spacing_mm=(5, 2, 2)) <= mask).all()
+    with pytest.raises(ValueError, match="expected spacing_mm for a model that sees several slices or keeps the larg"):
+        chaos_seg.segment(hu, model)
+    model.largest_component = False
     scores = chaos_seg.score(mask, liver, (5, 2, 2))
 
     assert mask.dtype == bool and mask.shape == hu.shape and scores["volume_dice"] > 0.7

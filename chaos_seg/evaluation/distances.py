@@ -47,77 +47,53 @@ class Border:
         ends = self.voxels[:, ~self.inner]
         return [ends[:, ends[axis] == end] for axis, n in enumerate(self.shape) for end in {0, n - 1}]
 
-    def where(self, chosen: np.ndarray) -> "Border":
-        """The voxels that are `chosen`, bool (n,)."""
-        return Border(self.voxels[:, chosen], self.inner[chosen], self.shape)
-
 
 class BorderDistances:
     """From each border voxel of two masks, mm to the nearest one of the other, found once for all that ask.
 
     The challenge and MONAI differ in what lies behind the volume's end, and so in border voxels that are there alone.
-    `part` of the predicted mask is one that no face joins to the rest, so that its border is the mask's inside of it.
 
     Args:
         predicted, reference: bool or integer (slices, rows, columns); any nonzero is liver.
         spacing_mm: between slices, rows and columns.
-        part: bool, such as the largest component.
 
     Raises:
         ValueError: not two masks of one volume, or spacing is not three positive numbers.
     """
 
-    def __init__(
-        self,
-        predicted: np.ndarray,
-        reference: np.ndarray,
-        spacing_mm: Sequence[float],
-        part: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> None:
         check_masks(predicted, reference)
         self._spacing = checked_spacing(spacing_mm)
         self._a, self._b = Border.of(predicted), Border.of(reference)
-        self._in_part = (predicted if part is None else part)[*self._a.voxels].astype(bool)
-        self._kept: dict[tuple[bool, ...], np.ndarray] = {}
+        self._to_inner = tuple(
+            self._lessened(np.full(one.voxels.shape[1], np.inf), one.voxels, other.voxels[:, other.inner])
+            for one, other in ((self._a, self._b), (self._b, self._a))
+        )
 
-    def mm(self, ends: bool, part: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """From the predicted border, or that of its part, to the reference's, and back; infinite where it has none.
+    def mm(self, ends: bool) -> tuple[np.ndarray, np.ndarray]:
+        """From the predicted border to the reference's, and back; infinite where the other has none.
 
         With `ends` also from and to where a mask leaves the volume.
         """
-        asked = self._a.inner | ends
-        return self._there(ends)[asked & self._in_part if part else asked], self._back(ends, part)[self._b.inner | ends]
+        there, back = self._to_inner
+        if not ends:
+            return there[self._a.inner], back[self._b.inner]
+        for face in self._b.faces:  # it is far from most, which its box tells
+            there = self._lessened(there, self._a.voxels, face)
+        for face in self._a.faces:
+            back = self._lessened(back, self._b.voxels, face)
+        return there, back
 
-    def _there(self, ends: bool) -> np.ndarray:
-        if (ends,) not in self._kept:
-            nearer = [self._there(False)] if ends else []
-            self._kept[ends,] = self._less(self._a, self._b, ends, nearer)
-        return self._kept[ends,]
-
-    def _back(self, ends: bool, part: bool) -> np.ndarray:
-        if (ends, part) not in self._kept:
-            nearer = [self._back(ends, True)] if not part else []
-            nearer += [self._back(False, part)] if ends else []
-            self._kept[ends, part] = self._less(self._b, self._a.where(self._in_part == part), ends, nearer)
-        return self._kept[ends, part]
-
-    def _less(self, a: Border, b: Border, ends: bool, nearer: Sequence[np.ndarray]) -> np.ndarray:
-        """From each voxel of `a` mm to the inner ones of `b`, or with `ends` to its others, or what is `nearer`."""
-        known = np.full(a.voxels.shape[1], np.inf)
-        for one in nearer:
-            np.minimum(known, one, out=known)
-        for group in b.faces if ends else [b.voxels[:, b.inner]]:  # a face is far from most, which its box tells
-            self._lessen(known, a.voxels, group)
-        return known
-
-    def _lessen(self, known: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    def _lessened(self, known: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """mm from each voxel of `a` to the nearest one of `b`, where that is less than what is known."""
         if not a.size or not b.size:
-            return
+            return known
         to_box = np.zeros(a.shape[1])
         for places, low, high, mm in zip(a, b.min(axis=1), b.max(axis=1), self._spacing, strict=True):
             to_box += (np.maximum(low - places, places - high).clip(0) * mm) ** 2
-        open_ = np.flatnonzero(to_box < known**2)
+        open_, known = np.flatnonzero(to_box < known**2), known.copy()
         known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], b, self._spacing))
+        return known
 
 
 def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from scipy import ndimage, sparse
 Box = tuple[slice, slice, slice]
 Planes = Sequence[np.ndarray] | np.ndarray  # (slices, rows, columns), gone through more than once
 
-LARGEST_BY = "distances from the background"  # what `largest` was in scores that say so; before it was voxels
+BRIDGE_MM = 4.0  # radius of the opening by which largest_component() cuts what is joined by a thin bridge alone
+LARGEST_BY = f"distances from the background, opened by {BRIDGE_MM} mm"  # what `largest` is in scores that say so
 
 _CROSS, _SQUARE = (ndimage.generate_binary_structure(2, connectivity) for connectivity in (1, 2))
 
@@ -56,23 +57,49 @@ def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
     return mask & ~inside
 
 
-def largest_component(planes: Planes) -> Iterator[np.ndarray]:
-    """The largest connected part of a mask, plane by plane as bool (rows, columns); of equals the first.
+def largest_component(planes: Planes, pixel_mm: Sequence[float]) -> Iterator[np.ndarray]:
+    """The largest connected part of a mask whose planes are opened first, plane by plane as bool (rows, columns).
+
+    The opening by a disc of BRIDGE_MM cuts what hangs on a liver by a vessel or a fold alone; a mask that is nowhere so
+    wide is left as it is.
 
     Largest is the part whose pixels' distances from their plane's background, holes left out, or its end, sum up to
-    most: what a model takes for liver in a pelvis is flat, and can have more voxels than the liver.
+    most: what a model takes for liver in a pelvis is flat, and can have more voxels than the liver. Of equals it is the
+    first.
 
     Voxels are connected through faces, edges and corners (26 neighbours, MONAI's default too): slices lie further
     apart than pixels, so that a thin lobe may go on in the next slice with no pixel above another.
+
+    Args:
+        planes: any nonzero is liver.
+        pixel_mm: between rows and columns.
     """
-    pieces = _pieces(planes, _SQUARE, weighed=True)
+    for radius_mm in (BRIDGE_MM, 0.0):
+        disc = _disc(radius_mm, pixel_mm)
+        pieces = _pieces((_eroded(plane, disc) for plane in planes), _SQUARE, weighed=True)
+        if len(pieces.part):
+            break
     kept = pieces.in_largest()
     for plane, numbers in zip(planes, pieces.of_plane, strict=True):
-        yield np.append(False, kept[numbers])[ndimage.label(plane, _SQUARE)[0]]
+        core = np.append(False, kept[numbers])[ndimage.label(_eroded(plane, disc), _SQUARE)[0]]
+        yield cv2.dilate(core.view(np.uint8), disc).view(bool)
+
+
+def _disc(radius_mm: float, pixel_mm: Sequence[float]) -> np.ndarray:
+    """The pixels around one that lie at most so far from it; uint8 (rows, columns), both odd."""
+    rows, columns = (np.arange(-(radius_mm // mm), radius_mm // mm + 1) * mm for mm in pixel_mm)
+    return (np.hypot(rows[:, None], columns) <= radius_mm).astype(np.uint8)
+
+
+def _eroded(plane: np.ndarray, disc: np.ndarray) -> np.ndarray:
+    """Pixels of a plane around which the disc is all liver, or beyond the picture's end; bool."""
+    return cv2.erode((plane != 0).view(np.uint8), disc).view(bool)
 
 
 def pixels_in_largest_component(planes: Iterable[np.ndarray]) -> list[int]:
-    """How many pixels of each plane largest_component() leaves; each plane is taken once."""
+    """How many pixels of each plane lie in the part that largest_component() would leave without an opening; each plane
+    is taken once.
+    """
     pieces = _pieces(planes, _SQUARE, weighed=True)
     pixels = pieces.pixels * pieces.in_largest()
     return [int(pixels[numbers].sum()) for numbers in pieces.of_plane]

@@ -136,15 +136,16 @@ def challenge_scores(
         spacing_mm: between slices, rows and columns.
     """
     scores: list[ChallengeScore] = []
-    largest = np.stack([*largest_component(predicted)])
-    borders = BorderDistances(predicted, reference, spacing_mm, part=largest)
+    largest = np.stack([*largest_component(predicted, spacing_mm[1:])])
     for masks, volume in (("as predicted", predicted), ("largest component", largest)):
         if scores and (volume == predicted).all():
             scores.append(replace(scores[0], masks=masks))
             continue
-        official, monais = (borders.mm(ends, part=volume is largest) for ends in (False, True))
-        metrics = chaos_scores(volume, reference, spacing_mm, official)
-        hd95_mm, surface_dice = hd95_and_surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM, monais)
+        borders = BorderDistances(volume, reference, spacing_mm)
+        metrics = chaos_scores(volume, reference, spacing_mm, borders.mm(ends=False))
+        hd95_mm, surface_dice = hd95_and_surface_dice(
+            volume, reference, spacing_mm, SURFACE_TOLERANCE_MM, borders.mm(ends=True)
+        )
         scores.append(
             ChallengeScore(
                 patient,

@@ -15,6 +15,7 @@ from torch import nn
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.sources.phantom import render
 from chaos_seg.errors import UserError
+from chaos_seg.evaluation.masks import BRIDGE_MM
 from chaos_seg.files import write_bytes
 from chaos_seg.networks.model import Model
 from chaos_seg.training.checkpoints import load_model
@@ -25,8 +26,9 @@ DIFFERENT_PIXELS = 1e-5  # share of a mask's pixels that may differ from torch's
 PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
 
 LARGEST = (
-    "Of all slices of a scan together, only the largest part connected through faces, edges and corners is liver: the "
-    "one whose pixels' distances from the background of their slice sum up to most."
+    f"Each slice is opened by a disc with a radius of {BRIDGE_MM} mm, unless nothing in the scan is so wide. Of all "
+    "slices together, only the largest part connected through faces, edges and corners is liver: the one whose pixels' "
+    "distances from the background of their eroded slice sum up to most."
 )
 
 

@@ -61,7 +61,7 @@ def predict_scan(
         for one in kept:
             one.replace(axial.back(np.stack(one)))
     if largest_component:
-        mask = PackedMask(masks.largest_component(mask))
+        mask = PackedMask(masks.largest_component(mask, scan.spacing_mm[1:]))
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])

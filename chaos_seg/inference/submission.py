@@ -84,7 +84,7 @@ def predict_test_set(volumes: Sequence[Scan], predictor: Predictor, threshold: f
     for volume in tqdm(volumes, "Predicting patients", disable=None):
         mask = np.stack(predictor.mask(volume, threshold))
         if largest:
-            mask = np.stack([*largest_component(mask)])
+            mask = np.stack([*largest_component(mask, volume.spacing_mm[1:])])
         folder = results_folder(to, volume.name)
         write_png(mask, folder)
         wrong += faults(folder, mask)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from chaos_seg.errors import UserError
-from chaos_seg.evaluation.masks import LARGEST_BY
+from chaos_seg.evaluation.masks import BRIDGE_MM, LARGEST_BY
 from chaos_seg.evaluation.pairing import Paired
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.statistics import EQUAL_DICE, RESAMPLES
@@ -71,7 +71,8 @@ def report(
         same=common_facts(runs),
         resamples=RESAMPLES,
         tolerance_mm=SURFACE_TOLERANCE_MM,
-        by_voxels=[run.folder.name for run in runs if run.summary.get("largest_by") != LARGEST_BY],
+        bridge_mm=BRIDGE_MM,
+        other_rule=[run.folder.name for run in runs if run.summary.get("largest_by") != LARGEST_BY],
         without_surface=[run.folder.name for run in runs if all(np.isnan(row.hd95_mm) for row in run.challenge)],
     )
     return page, [table for listed in tables.values() for table in listed]

@@ -17,6 +17,7 @@ from torch import nn
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
+from chaos_seg.evaluation.masks import BRIDGE_MM
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.networks.model import Model
 from chaos_seg.sharing.check import DIFFERENT_PIXELS
@@ -175,17 +176,26 @@ BACK: list[dict[str, Any]] = [
 LARGEST = {
     "_target_": "Lambdad",
     "keys": "pred",
-    "func": "$lambda p: p * torch.as_tensor(@largest(p[0].numpy(force=True)), device=p.device)",
+    "func": "$lambda p: p * torch.as_tensor(@largest(p[0].numpy(force=True), p.pixdim.tolist()), device=p.device)",
 }
 # evaluation.masks.largest_component of bool (columns, rows, slices); MONAI's own transform compares parts by voxels.
 PARTS = {
+    "bridge_mm": BRIDGE_MM,
+    "steps": "$lambda mm: numpy.arange(-(@bridge_mm // mm), @bridge_mm // mm + 1) * mm",
+    "disc": "$lambda mm: numpy.hypot(@steps(mm[0])[:, None], @steps(mm[1])) <= @bridge_mm",
+    "of_planes": "$lambda change, mask: numpy.stack([change(mask[..., k]) for k in range(mask.shape[-1])], axis=-1)",
+    "eroded": "$lambda mask, disc: @of_planes(lambda k: ndimage.binary_erosion(k, disc, border_value=1), mask)",
+    "dilated": "$lambda mask, disc: @of_planes(lambda k: ndimage.binary_dilation(k, disc), mask)",
+    "fitting": "$lambda mask, disc: disc if @eroded(mask, disc).any() else numpy.ones((1, 1))",
     "labels": "$lambda mask: ndimage.label(mask, numpy.ones((3, 3, 3)))[0]",
     "filled": "$lambda plane: ndimage.binary_fill_holes(numpy.pad(plane, 1))",
     "depth_in": "$lambda plane: ndimage.distance_transform_edt(@filled(plane))[1:-1, 1:-1]",
-    "depth": "$lambda mask: numpy.stack([@depth_in(mask[..., k]) for k in range(mask.shape[-1])], axis=-1)",
+    "depth": "$lambda mask: @of_planes(@depth_in, mask)",
     "bulk": "$lambda labels, depth: numpy.append(0, numpy.bincount(labels.ravel(), depth.ravel())[1:])",
     "chosen": "$lambda labels, depth: (labels > 0) & (labels == @bulk(labels, depth).argmax())",
-    "largest": "$lambda mask: @chosen(@labels(mask), @depth(mask))",
+    "part": "$lambda mask: @chosen(@labels(mask), @depth(mask))",
+    "opened": "$lambda mask, disc: @dilated(@part(@eroded(mask, disc)), disc)",
+    "largest": "$lambda mask, mm: @opened(mask, @fitting(mask, @disc(mm)))",
 }
 
 

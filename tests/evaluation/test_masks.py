@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from chaos_seg.evaluation.masks import (
+    BRIDGE_MM,
     border,
     bounding_box,
     check_masks,
@@ -52,21 +54,24 @@ def test_outside_the_volume_is_foreground() -> None:
     assert not border(np.ones((3, 3, 3), bool)).any()
 
 
+WIDE = (9.0, 9.0)  # mm of a pixel that no bridge is thinner than
+
+
 def test_largest_component_keeps_what_hangs_on_by_a_corner() -> None:
     liver, other = np.zeros((2, 6, 6, 6), np.uint8)
     liver[3:5, 3:5, 3:5] = 1
     liver[2, 2, 2] = 1  # touches the others by a corner
     other[0, :2, :4] = 1  # as large as liver without that corner
-    kept = np.stack([*largest_component(liver | other)])
+    kept = np.stack([*largest_component(liver | other, WIDE)])
     assert kept.dtype == bool and np.array_equal(kept, liver > 0)
 
 
 def test_of_equal_components_the_first_is_kept_and_of_none_none() -> None:
     mask = np.zeros((3, 3, 3), bool)
     mask[0, 0, 0] = mask[2, 2, 2] = True
-    assert np.argwhere(np.stack([*largest_component(mask)])).tolist() == [[0, 0, 0]]
-    assert not np.any([*largest_component(np.zeros((3, 3, 3), bool))])
-    assert [*largest_component(np.zeros((0, 3, 3), bool))] == [*fill_holes(np.zeros((0, 3, 3), bool))] == []
+    assert np.argwhere(np.stack([*largest_component(mask, WIDE)])).tolist() == [[0, 0, 0]]
+    assert not np.any([*largest_component(np.zeros((3, 3, 3), bool), WIDE)])
+    assert [*largest_component(np.zeros((0, 3, 3), bool), WIDE)] == [*fill_holes(np.zeros((0, 3, 3), bool))] == []
 
 
 @st.composite
@@ -77,34 +82,49 @@ def masks(draw: st.DrawFn) -> np.ndarray:
     return noise < draw(st.sampled_from((0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.97)))
 
 
-@settings(max_examples=150, deadline=None)
-@given(masks())
-def test_plane_by_plane_is_the_same_as_in_the_volume(mask: np.ndarray) -> None:
-    labels, components = ndimage.label(mask, np.ones((3, 3, 3)))
-    filled = [ndimage.binary_fill_holes(np.pad(plane, 1)) for plane in mask]
+@settings(max_examples=300, deadline=None)
+@given(masks(), st.sampled_from((WIDE, (4.0, 4.0), (3.0, 1.5))))
+def test_plane_by_plane_is_the_same_as_in_the_volume(mask: np.ndarray, pixel_mm: tuple[float, float]) -> None:
+    rows, columns = np.mgrid[-4:5, -4:5]
+    disc = ((rows * pixel_mm[0]) ** 2 + (columns * pixel_mm[1]) ** 2 <= BRIDGE_MM**2)[None]
+    core = ndimage.binary_erosion(mask, disc, border_value=1)
+    if not core.any():
+        disc, core = np.ones((1, 1, 1)), mask
+    labels, components = ndimage.label(core, np.ones((3, 3, 3)))
+    filled = [ndimage.binary_fill_holes(np.pad(plane, 1)) for plane in core]
     depth = np.stack([ndimage.distance_transform_edt(plane)[1:-1, 1:-1] for plane in filled])
     bulk = np.bincount(labels.ravel(), depth.ravel())[1:]
-    assume(len(bulk) < 2 or np.diff(np.sort(bulk)[-2:]) > 1e-4 or np.ptp(depth[mask]) == 0)  # equal but for rounding
+    assume(len(bulk) < 2 or np.diff(np.sort(bulk)[-2:]) > 1e-4 or np.ptp(depth[core]) == 0)  # equal but for rounding
     expected = labels == bulk.argmax() + 1 if components else np.zeros_like(mask)
-    assert np.array_equal([*largest_component(mask)], expected)
-    assert pixels_in_largest_component(iter(mask)) == expected.sum(axis=(1, 2)).tolist()
+    assert np.array_equal([*largest_component(mask, pixel_mm)], ndimage.binary_dilation(expected, disc))
+    if pixel_mm == WIDE:
+        assert pixels_in_largest_component(iter(mask)) == expected.sum(axis=(1, 2)).tolist()
     assert np.array_equal([*fill_holes(mask)], ndimage.binary_fill_holes(mask))
+
+
+def test_what_hangs_on_by_a_thin_bridge_is_cut_off() -> None:
+    liver, bridge, spleen = np.zeros((3, 5, 60, 60), bool)
+    liver[:, 5:35, 5:35] = bridge[2, 35:45, 20:26] = spleen[:, 45:58, 10:50] = True
+    corners = ~ndimage.binary_opening(liver[0], np.hypot(*np.mgrid[-4:5, -4:5]) <= 4)
+    kept = np.stack([*largest_component(liver | bridge | spleen, (1, 1))])
+    assert not (kept & (bridge | spleen))[:, 38:].any() and np.array_equal(kept[0], liver[0] & ~corners)
+    assert (kept <= (liver | bridge)).all() and np.array_equal([*largest_component(bridge, (1, 1))], bridge)
 
 
 def test_a_liver_is_larger_than_a_sheet_of_more_voxels() -> None:
     liver, sheet = np.zeros((2, 12, 40, 40), bool)
     liver[:4, 2:14, 2:14] = True
     sheet[6:, 30:33, :] = True
-    assert sheet.sum() > liver.sum() and np.array_equal([*largest_component(liver | sheet)], liver)
+    assert sheet.sum() > liver.sum() and np.array_equal([*largest_component(liver | sheet, WIDE)], liver)
     liver[:, 4:13:2, 4:13:2] = False  # noise
-    assert np.array_equal([*largest_component(liver | sheet)], liver)
+    assert np.array_equal([*largest_component(liver | sheet, WIDE)], liver)
 
 
 def test_legs_that_meet_planes_later_are_one_part() -> None:
     legs, block = np.zeros((2, 8, 3, 16), bool)
     legs[:, 1, 1] = legs[:, 1, 5] = legs[7, 1, 1:6] = True
     block[:3, 1, 9:13] = True  # larger than either leg
-    assert np.array_equal([*largest_component(legs | block)], legs)
+    assert np.array_equal([*largest_component(legs | block, WIDE)], legs)
 
 
 def test_a_long_mask_is_never_held_as_a_volume() -> None:
@@ -122,7 +142,7 @@ def test_a_long_mask_is_never_held_as_a_volume() -> None:
             return plane
 
     volume = 200 * 96 * 96  # bytes, as bool; labels are four times that
-    for function in (largest_component, pixels_in_largest_component, fill_holes):
+    for function in (partial(largest_component, pixel_mm=(2, 2)), pixels_in_largest_component, fill_holes):
         tracemalloc.start()
         for _ in function(Long()):
             pass

@@ -23,8 +23,8 @@ def test_a_page_has_a_row_a_run_and_says_what_is_unfinished(runs: list[Run]) -> 
 def test_runs_scored_by_an_earlier_rule_are_named(runs: list[Run]) -> None:
     earlier = {key: value for key, value in runs[1].summary.items() if key != "largest_by"}
     page, _ = report("study", [runs[0], replace(runs[1], summary=earlier)], [])
-    assert "By voxels in other, made before: evaluate again." in page
-    assert "made before" not in report("study", runs, [])[0]
+    assert "By an older rule in other: evaluate again." in page
+    assert "older rule" not in report("study", runs, [])[0]
 
 
 def test_what_differs_in_more_than_the_loss_is_called_a_model(runs: list[Run]) -> None:
