@@ -16,6 +16,7 @@ Box = tuple[slice, slice, slice]
 Planes = Sequence[np.ndarray] | np.ndarray  # (slices, rows, columns), gone through more than once
 
 BRIDGE_MM = 4.0  # radius of the opening by which largest_component() cuts what is joined by a thin bridge alone
+WIDEST = 40  # pixels of its radius, whatever a pixel's size is
 LARGEST_BY = f"distances from the background, opened by {BRIDGE_MM} mm"  # what `largest` is in scores that say so
 
 _CROSS, _SQUARE = (ndimage.generate_binary_structure(2, connectivity) for connectivity in (1, 2))
@@ -60,8 +61,8 @@ def border(mask: np.ndarray, outside: bool = True) -> np.ndarray:
 def largest_component(planes: Planes, pixel_mm: Sequence[float]) -> Iterator[np.ndarray]:
     """The largest connected part of a mask whose planes are opened first, plane by plane as bool (rows, columns).
 
-    The opening by a disc of BRIDGE_MM cuts what hangs on a liver by a vessel or a fold alone; a mask that is nowhere so
-    wide is left as it is.
+    The opening by a disc of BRIDGE_MM cuts what hangs on a liver by a vessel or a fold alone, and lobes that no slice
+    joins more broadly; a mask that nowhere holds the disc is left as it is.
 
     Largest is the part whose pixels' distances from their plane's background, holes left out, or its end, sum up to
     most: what a model takes for liver in a pelvis is flat, and can have more voxels than the liver. Of equals it is the
@@ -72,7 +73,7 @@ def largest_component(planes: Planes, pixel_mm: Sequence[float]) -> Iterator[np.
 
     Args:
         planes: any nonzero is liver.
-        pixel_mm: between rows and columns.
+        pixel_mm: between rows and columns; one that is not above 0 is not known, and nothing is opened.
     """
     for radius_mm in (BRIDGE_MM, 0.0):
         disc = _disc(radius_mm, pixel_mm)
@@ -86,9 +87,15 @@ def largest_component(planes: Planes, pixel_mm: Sequence[float]) -> Iterator[np.
 
 
 def _disc(radius_mm: float, pixel_mm: Sequence[float]) -> np.ndarray:
-    """The pixels around one that lie at most so far from it; uint8 (rows, columns), both odd."""
-    rows, columns = (np.arange(-(radius_mm // mm), radius_mm // mm + 1) * mm for mm in pixel_mm)
-    return (np.hypot(rows[:, None], columns) <= radius_mm).astype(np.uint8)
+    """The pixels around one that lie at most so far from it; uint8 (rows, columns), both odd.
+
+    Spacing that is rounded gives the same disc, and one too fine for a scan of a body none that takes minutes.
+    """
+    if not radius_mm or not all(mm > 0 for mm in pixel_mm):
+        return np.ones((1, 1), np.uint8)
+    within = radius_mm + 1e-3 * min(pixel_mm)
+    rows, columns = (np.arange(-reach, reach + 1) * mm for mm in pixel_mm for reach in [min(within // mm, WIDEST)])
+    return (np.hypot(rows[:, None], columns) <= within).astype(np.uint8)
 
 
 def _eroded(plane: np.ndarray, disc: np.ndarray) -> np.ndarray:
@@ -131,8 +138,8 @@ class _Pieces:
     """The connected pieces of every plane, numbered through all planes in the order of ndimage.label."""
 
     of_plane: list[slice]  # the numbers of each plane's pieces
-    pixels: np.ndarray  # (pieces,), where they are weighed
-    bulk: np.ndarray  # (pieces,), the sum of their pixels' distances from the background, the same
+    pixels: np.ndarray  # (pieces,); zeros unless they are weighed
+    bulk: np.ndarray  # (pieces,), the sum of their pixels' distances from the background; zeros unless they are weighed
     part: np.ndarray  # (pieces,), the same for pieces that are connected through other planes
 
     def in_largest(self) -> np.ndarray:

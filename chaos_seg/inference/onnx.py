@@ -26,9 +26,10 @@ DIFFERENT_PIXELS = 1e-5  # share of a mask's pixels that may differ from torch's
 PROBABILITY_GAP = 1e-4  # anywhere; rounding in another order makes some 1e-6
 
 LARGEST = (
-    f"Each slice is opened by a disc with a radius of {BRIDGE_MM} mm, unless nothing in the scan is so wide. Of all "
-    "slices together, only the largest part connected through faces, edges and corners is liver: the one whose pixels' "
-    "distances from the background of their eroded slice sum up to most."
+    f"Each axial slice is eroded by a disc with a radius of {BRIDGE_MM} mm (beyond the picture counts as liver; not at "
+    "all if nothing would be left in the scan). Of the parts then connected through faces, edges and corners, all "
+    "slices together, only the largest is kept and dilated by the same disc: the one whose pixels' distances from the "
+    "background of their slice, holes left out, sum up to most."
 )
 
 

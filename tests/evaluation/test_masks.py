@@ -191,3 +191,21 @@ def test_far_errors_by_hand() -> None:
     assert far_errors(true, true, (1.0, 1.0), 5.0) == (0, 0)
     assert far_errors(predicted, np.zeros_like(true), (1.0, 1.0), 5.0) == (int(predicted.sum()), 0)
     assert far_errors(np.zeros_like(true), true, (1.0, 1.0), 5.0) == (0, 1)  # one pixel lies 6 mm inside
+
+
+@pytest.mark.parametrize("mm", [0.8, 0.5, 0.75])
+def test_rounded_spacing_gives_the_same_disc(mm: float) -> None:
+    blob = np.hypot(*np.mgrid[-12:13, -12:13] * mm)[None] <= BRIDGE_MM + 1e-9
+    other = (float(np.float32(mm)), mm + 1e-6)
+    for pixel_mm in ((mm, mm), other, other[::-1], (mm - 1e-6, mm)):
+        assert np.array_equal([*largest_component(blob, pixel_mm)], blob)
+        wider = np.pad(blob, ((0, 0), (0, 0), (0, 1)))
+        wider[0, 12, -1] = True  # a pixel on its own beside the disc
+        assert np.array_equal([*largest_component(wider, pixel_mm)], np.pad(blob, ((0, 0), (0, 0), (0, 1))))
+
+
+@pytest.mark.parametrize("pixel_mm", [(0.0, 1.0), (float("nan"), 1.0), (1e-9, 1e-9)])
+def test_odd_spacing_opens_nothing_that_is_wide(pixel_mm: tuple[float, float]) -> None:
+    mask = np.zeros((2, 100, 100), bool)
+    mask[:, 5:95] = True
+    assert np.array_equal([*largest_component(mask, pixel_mm)], mask)

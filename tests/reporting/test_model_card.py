@@ -42,5 +42,6 @@ def test_numbers_are_those_of_the_run(shared: Path) -> None:
     manifest = read_json(run / "manifest.json")
     assert "SYNTHETIC phantom" in card and f"SHA-256 {model_hash(run / 'checkpoints' / 'best.ckpt')}, epoch" in card
     assert f"{manifest['data']['fingerprint']}\n" in card and "train data 2, validation data 1, test data 1" in card
+    assert "- **Finetuned from model:** none; its weights were drawn at random\n" in card
     assert "- **loss.name:** bce\n" in card and "augmentation: rotation." in card
     assert "pixels of 11.56 to 11.56 mm" in card and f"torch {manifest['versions']['torch']}" in card

@@ -125,4 +125,4 @@ def test_it_keeps_the_largest_part_as_predict_does(shared: Path, tmp_path: Path,
     write_bundle(tmp_path, b"", model, "liver", "card", {"copyright": "x"})
     steps = json.loads((tmp_path / "configs" / "inference.json").read_text())["postprocessing"]["transforms"]
     assert any("@largest" in str(step.get("func")) for step in steps) == kept
-    assert ("largest part" in metadata(model, 0)["postprocessing"]) == kept
+    assert ("only the largest is kept" in metadata(model, 0)["postprocessing"]) == kept
