@@ -113,13 +113,13 @@ class EfficientNetUNet(nn.Module):
         inputs: channels of the image.
         base: channels of the decoder at half the image's size; each of the three levels below doubles them.
         dropout: probability at the end of the contracting path.
-        pretrained: begin with an encoder that knows photographs, not with a random one.
+        pretrained: whether training begins with an encoder that knows photographs, which begin() gives it.
 
     Shape:
         input (N, inputs, H, W), H and W divisible by 32; output (N, 1, H, W), before the sigmoid.
 
     Raises:
-        UserError: no channels, another number of channels, a size that 32 does not divide, or no weights.
+        UserError: no channels, another number of channels, or a size that 32 does not divide.
     """
 
     divisor = 2 ** len(LITE0)
@@ -131,7 +131,7 @@ class EfficientNetUNet(nn.Module):
                 f"network efficientnet: expected base above 0 and dropout from 0 to below 1, found {base} and "
                 f"{dropout}."
             )
-        self.inputs = inputs
+        self.inputs, self.pretrained = inputs, pretrained
         self.encoder = encoder(inputs)
         skips = [groups[-1][2] for groups in LITE0]
         channels = [base * 2**level for level in range(len(LITE0) - 1)]
@@ -145,7 +145,10 @@ class EfficientNetUNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(base, 4, 1)  # each pixel of half the size becomes 2 x 2
         self.apply(initialise)
-        if pretrained:
+
+    def begin(self) -> None:
+        """Take ImageNet's weights, if it is to. Raises UserError when their file is not there, or another."""
+        if self.pretrained:
             load_imagenet(self.encoder)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

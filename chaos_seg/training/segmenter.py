@@ -37,6 +37,8 @@ class Segmenter(Model, L.LightningModule):
     ):
         super().__init__(network, loss, preprocessing, optimizer, scheduler, threshold, seed)
         self.save_hyperparameters(self.settings)
+        if begin := getattr(self.net, "begin", None):
+            begin()  # with weights that it knows of; a trained model needs them no more
         self.loss = LOSSES.build(self.settings["loss"])
         optimizer = OPTIMIZERS.build(self.settings["optimizer"], self.net.parameters())
         SCHEDULERS.build(self.settings["scheduler"], optimizer, 1)  # refused now or never

