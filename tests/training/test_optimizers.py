@@ -33,4 +33,5 @@ def test_optimizers_have_their_rate_and_decay() -> None:
     adam = OPTIMIZERS.build({"name": "adam", "learning_rate": 0.1}, weights)
     adamw = OPTIMIZERS.build({"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.3}, weights)
     assert type(adam) is torch.optim.Adam and adam.defaults == torch.optim.Adam(weights, lr=0.1).defaults
-    assert type(adamw) is torch.optim.AdamW and (adamw.defaults["lr"], adamw.defaults["weight_decay"]) == (0.1, 0.3)
+    expected = torch.optim.AdamW(weights, lr=0.1, weight_decay=0.3, fused=True).defaults
+    assert type(adamw) is torch.optim.AdamW and adamw.defaults == expected
