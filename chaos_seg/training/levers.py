@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter, smaller_mask
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def levers(ema_decay: float, half_size_epochs: int, compiled: "Compile | None") 
 
 class HalfSize(L.Callback):
     """Halves image and mask of each training batch in the first `epochs` (Howard's progressive resizing, as in
-    arXiv:2104.00298); validation sees the whole size. A pixel is liver when more than half of its area is.
+    arXiv:2104.00298); validation sees the whole size.
     """
 
     def __init__(self, epochs: int):
@@ -51,7 +51,7 @@ class HalfSize(L.Callback):
     ) -> None:
         if trainer.current_epoch < self.epochs:
             batch["image"] = functional.avg_pool2d(batch["image"], 2)
-            batch["mask"] = (functional.avg_pool2d(batch["mask"], 2) > 0.5).to(batch["mask"].dtype)
+            batch["mask"] = smaller_mask(batch["mask"], batch["mask"].shape[2] // 2)
 
 
 class Compile(L.Callback):

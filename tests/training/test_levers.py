@@ -3,14 +3,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.preprocessing import resize_mask
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
 from chaos_seg.training.levers import HalfSize
-from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.segmenter import Segmenter, smaller_mask
 
 
 @pytest.mark.parametrize("given", ["1", "0.6", "0.9"])
@@ -34,8 +36,18 @@ def test_the_first_epochs_train_at_half_the_size_and_all_validate_at_the_whole(
     assert {size for in_training, size in seen if not in_training} == {config.image_size}
 
 
-def test_a_pixel_is_liver_when_more_than_half_of_its_area_is() -> None:
-    mask = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])[None, None]
+def test_smaller_masks_are_those_that_any_other_has_and_no_smaller_in_sum() -> None:
+    rows, columns = np.indices((64, 64))
+    for place in range(8):  # of an edge that halves many pixels
+        mask = ((rows + place) // 9 + columns // 7) % 2 > 0
+        mask[:, place : place + 3] = False
+        for side in (32, 16):
+            smaller = smaller_mask(torch.from_numpy(mask).float()[None, None], side)
+            assert np.array_equal(smaller[0, 0].numpy(), resize_mask(mask.astype(np.uint8), (side, side)))
+
+
+def test_half_the_size_is_that_of_image_and_mask() -> None:
+    mask = torch.tensor([[1.0, 1, 1, 0], [1, 0, 0, 0]])[None, None]
     batch = {"image": torch.arange(8.0).reshape(1, 1, 2, 4), "mask": mask}
     HalfSize(1).on_train_batch_start(type("Trainer", (), {"current_epoch": 0}), None, batch, 0)  # type: ignore[arg-type]
     assert batch["mask"].flatten().tolist() == [1, 0] and batch["image"].flatten().tolist() == [2.5, 4.5]
