@@ -20,12 +20,12 @@ from chaos_seg.training.slice_counts import SliceCounts
 
 
 def smaller_mask(mask: torch.Tensor, rows: int) -> torch.Tensor:
-    """A mask (N, 1, H, W) of 0 and 1 at a whole part of its size, as resize_mask() makes one: a pixel is liver when more
-    than half of its area is, and of those that are just half every other one.
+    """A mask (N, 1, H, W) of 0 and 1 at a whole part of its size, as resize_mask() makes one: a pixel is liver when
+    more than half of its area is, and of those that are just half every other one.
     """
     area = functional.avg_pool2d(mask, mask.shape[2] // rows)
-    down, right = (torch.arange(n, device=mask.device) for n in area.shape[2:])
-    every_other = ((down[:, None] + right) % 2 > 0).to(mask.dtype)
+    down, right = (torch.arange(n) for n in area.shape[2:])
+    every_other = ((down[:, None] + right) % 2).to(mask)
     return torch.where(area == 0.5, every_other, (area > 0.5).to(mask.dtype))
 
 
