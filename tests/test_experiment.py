@@ -165,6 +165,7 @@ def test_settings_reach_the_data_and_the_network(
         "spacing_mm": (list(volumes[0].mean_spacing_mm),) * 2,
         "body_hu": (np.min(body, axis=0).tolist(), np.max(body, axis=0).tolist()),
         "modality": "CT",
+        "field_mm": ([n * mm for n, mm in zip(volumes[0].shape[1:], volumes[0].spacing_mm[1:], strict=True)],) * 2,
     }
 
 

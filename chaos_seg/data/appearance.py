@@ -36,11 +36,14 @@ class HuHistogram:
 
 @dataclass(frozen=True)
 class Appearance:
-    """What a scan looks like to the network before any mask: its spacing and the HU of the body."""
+    """What a scan looks like to the network before any mask: its spacing, the HU of the body, and how much of the body
+    a picture holds, which is what the network's own pixels are a part of.
+    """
 
     spacing_mm: tuple[float, ...]  # z, y, x
     body_hu: tuple[float, ...]  # BODY_PERCENTILES of what is denser than fat
     cold_share: float  # of pixels below FAT_HU that the scanner measured
+    field_mm: tuple[float, ...] = ()  # of view: y, x; empty where it is not known
 
     @classmethod
     def of(cls, slices: Iterable[np.ndarray], spacing_mm: Sequence[float]) -> "Appearance":
@@ -53,8 +56,11 @@ class Appearance:
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> "Appearance":
         """Of what asdict() gave to JSON, where a value that there is not is null."""
-        spacing, body = ([float("nan") if v is None else v for v in written[key]] for key in ("spacing_mm", "body_hu"))
-        return cls(tuple(spacing), tuple(body), written["cold_share"])
+        spacing, body, field = (
+            tuple(float("nan") if v is None else v for v in written.get(key, ()))
+            for key in ("spacing_mm", "body_hu", "field_mm")
+        )
+        return cls(spacing, body, written["cold_share"], field)
 
     @classmethod
     def sampled(cls, scan: Scan) -> "Appearance":
@@ -67,17 +73,20 @@ class AppearanceCounts:
 
     def __init__(self) -> None:
         self._body, self._cold, self._pixels = HuHistogram(), 0, 0
+        self._shape: tuple[int, ...] = ()
 
     def add(self, hu: np.ndarray) -> None:
         """Count a slice of int16 HU (rows, columns)."""
         self._body.add(hu[hu > FAT_HU])
         self._cold += int(np.count_nonzero((hu < FAT_HU) & (hu >= PADDING_HU)))
         self._pixels += hu.size
+        self._shape = hu.shape
 
     def appearance(self, spacing_mm: Sequence[float]) -> Appearance:
         """With mm between slices, rows and columns."""
         cold_share = self._cold / max(self._pixels, 1)
-        return Appearance(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share)
+        field_mm = tuple(n * float(mm) for n, mm in zip(self._shape, spacing_mm[1:], strict=False))
+        return Appearance(tuple(map(float, spacing_mm)), self._body.percentiles(BODY_PERCENTILES), cold_share, field_mm)
 
 
 @dataclass(frozen=True)
@@ -90,16 +99,16 @@ class TrainingRange:
     spacing_mm: tuple[Sequence[float], Sequence[float]]  # low and high (z, y, x)
     body_hu: tuple[Sequence[float], Sequence[float]]  # low and high of BODY_PERCENTILES
     modality: str = "CT"  # MR has no unit: its greys tell nothing
+    field_mm: tuple[Sequence[float], Sequence[float]] = ((), ())  # of view: (y, x); older checkpoints don't say
 
     @classmethod
     def of(cls, scans: Sequence[Appearance], modality: str = "CT") -> "TrainingRange":
         """Raises ValueError without scans."""
-        spacing, body = np.array([scan.spacing_mm for scan in scans]), np.array([scan.body_hu for scan in scans])
-        return cls(
-            (spacing.min(axis=0).tolist(), spacing.max(axis=0).tolist()),
-            (body.min(axis=0).tolist(), body.max(axis=0).tolist()),
-            modality,
+        spacing, body, field = (
+            (np.min(values, axis=0).tolist(), np.max(values, axis=0).tolist())
+            for values in zip(*[(scan.spacing_mm, scan.body_hu, scan.field_mm) for scan in scans], strict=True)
         )
+        return cls(spacing, body, modality, field)
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,11 @@ def _beside(scan: Appearance, training: TrainingRange) -> Iterator[_Beside]:
         beyond = bool(np.isfinite(value)) and not within
         sentence = f"spacing along {name} is {value:.2f} mm; training saw {low:.2f} to {high:.2f} mm"
         yield _Beside(f"spacing along {name}, mm", value, low, high, beyond, sentence)
+    for name, value, low, high in zip(("y", "x"), scan.field_mm, *training.field_mm, strict=False):
+        within = low / (1 + SPACING_TOLERANCE) <= value <= high * (1 + SPACING_TOLERANCE)
+        beyond = bool(np.isfinite(value)) and not within
+        sentence = f"the picture is {value:.0f} mm along {name}; training saw {low:.0f} to {high:.0f} mm"
+        yield _Beside(f"picture along {name}, mm", value, low, high, beyond, sentence)
     if training.modality == "CT":
         for percent, value, low, high in zip(BODY_PERCENTILES, scan.body_hu, *training.body_hu, strict=True):
             beyond = bool(np.isfinite(value)) and not low - HU_TOLERANCE <= value <= high + HU_TOLERANCE

@@ -31,6 +31,17 @@ class Axial:
         z, y, x = axes
         return cls((z, y, x), (False, bool(directions[y, 1] < 0), bool(directions[x, 0] < 0)))
 
+    def turned_deg(self, scan: Scan) -> float:
+        """How far the slices' rows and columns are from the body's own axes, the greater of both angles."""
+        along = (abs(d[a]) / np.linalg.norm(d) for d, a in zip(self._steps(scan)[1:], (1, 0), strict=True))
+        return float(np.degrees(np.arccos(np.clip(min(along), 0, 1))))
+
+    def _steps(self, scan: Scan) -> list[np.ndarray]:
+        """In mm, to the next axial slice, row and column of a scan."""
+        several = scan.slices > 1
+        step = (scan.origin_mm[-1] - scan.origin_mm[0]) / (scan.slices - 1) if several else scan.normal * scan.step_mm
+        return [(step, scan.row_mm, scan.column_mm)[axis] for axis in self.axes]
+
     @property
     def streams(self) -> bool:
         """Whether the scan's slices are axial, so that they can be read one by one."""
@@ -38,22 +49,21 @@ class Axial:
 
     def scan(self, scan: Scan) -> Scan:
         """The scan in axial slices as the network wants them, without masks; one that doesn't stream is read whole."""
-        step = (scan.origin_mm[-1] - scan.origin_mm[0]) / max(scan.slices - 1, 1)
-        steps = (step, scan.row_mm, scan.column_mm)
         z, y, x = self.axes
+        between, down, right = self._steps(scan)
         if self.streams:
             read, origin_mm = (lambda rank: self._plane(scan.hu(rank))), scan.origin_mm
         else:
             volume = np.stack([scan.hu(rank) for rank in range(scan.slices)]).transpose(self.axes)
             read = np.flip(volume, self._flipped).__getitem__
-            origin_mm = scan.origin_mm[0] + np.outer(np.arange(scan.shape[z]), steps[z])
-        down, right = ((scan.shape[axis] - 1) * steps[axis] for axis in (y, x))
+            origin_mm = scan.origin_mm[0] + np.outer(np.arange(scan.shape[z]), between)
+        last_row, last_column = (scan.shape[y] - 1) * down, (scan.shape[x] - 1) * right
         return replace(
             scan,
             shape=(scan.shape[z], scan.shape[y], scan.shape[x]),
-            origin_mm=origin_mm + down * self.flips[1] + right * self.flips[2],
-            row_mm=steps[y] * (-1) ** self.flips[1],
-            column_mm=steps[x] * (-1) ** self.flips[2],
+            origin_mm=origin_mm + last_row * self.flips[1] + last_column * self.flips[2],
+            row_mm=down * (-1) ** self.flips[1],
+            column_mm=right * (-1) ** self.flips[2],
             read=read,
             read_mask=None,
         )

@@ -29,6 +29,7 @@ from chaos_seg.inference.promise import told
 log = logging.getLogger(__name__)
 logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells every module that it copies
 
+TURNED_DEG = 10.0  # more is said
 UNPACKED = ".unpacked"  # in an output folder: what zips of the input hold
 
 
@@ -147,9 +148,10 @@ def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: 
     refused |= _write_masks(writers, prediction, kept, folder)
     pixels = prediction.mask.pixels()
     volume_ml = scan.volume_ml(pixels)
-    notes = [*scan.warnings, *_squeezed(scan)]
+    notes = [*scan.warnings, *_odd_views(scan)]
     notes += dict.fromkeys(note for writer in writers.values() for note in writer.notes)
     unlike = [*dict.fromkeys(s for one in predictor.trained_on for s in unlike_training(prediction.appearance, one))]
+    unlike += prediction.doubts
     notes += unlike
     suspicious: list[SliceAlarm] = []
     dice: Mapping[str, Any] = {}
@@ -206,9 +208,15 @@ def _write_masks(
     return failed
 
 
-def _squeezed(scan: Scan) -> list[str]:
-    rows, columns = (scan.shape[axis] for axis in Axial.of(scan).axes[1:])
-    return [f"axial slices of {rows} x {columns}: the network sees them squeezed to a square"] * (rows != columns)
+def _odd_views(scan: Scan) -> list[str]:
+    """What of the way in which the network sees a scan is unlike that of any training, a sentence each."""
+    axial = Axial.of(scan)
+    rows, columns = (scan.shape[axis] for axis in axial.axes[1:])
+    turned = axial.turned_deg(scan)
+    return [
+        *[f"axial slices of {rows} x {columns}: the network sees them squeezed to a square"] * (rows != columns),
+        *[f"slices turned by {turned:.0f}° from the body's axes: the network sees them so"] * (turned > TURNED_DEG),
+    ]
 
 
 def _looked_through(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chaos_seg.data.appearance import EVERY, Appearance, AppearanceCounts
+from chaos_seg.data.audit import named_slices
 from chaos_seg.data.axial import Axial
 from chaos_seg.data.greys import as_ct
 from chaos_seg.data.scan import Scan
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation import masks
 from chaos_seg.inference.alarms import Alarms, alarms
 from chaos_seg.inference.alarms_page import Pictures
@@ -18,6 +20,8 @@ from chaos_seg.inference.confidence import Confidence
 from chaos_seg.inference.levels import KeptLevels
 from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.predictor import Predictor
+
+SECOND_SHARE = 0.25  # of the largest part's pixels: one next to it of so many may be liver too
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Prediction:
     confidence: Confidence  # of its axial slices, as they lie
     appearance: Appearance
     seconds: dict[str, float]
+    doubts: tuple[str, ...] = ()  # what was left out of the mask and may be liver, a sentence
 
 
 def predict_scan(
@@ -40,11 +45,16 @@ def predict_scan(
 ) -> Prediction:
     """Liver where 255 * probability is above `threshold`, its largest part alone and its holes filled on demand; the
     probabilities themselves go to `kept`.
+
+    Raises:
+        UserError: a slice without content between slices with content.
     """
     axial, seconds, confidence, counts = Axial.of(scan), {"read": 0.0, "network": 0.0}, [], AppearanceCounts()
+    seen = axial.scan(scan)
+    blank = np.zeros(seen.slices, bool)
 
     def planes() -> Iterator[np.ndarray]:
-        for passes in predictor.passes(_watched(axial.scan(scan), seconds, counts)):
+        for passes in predictor.passes(_watched(seen, seconds, counts, blank)):
             for one in kept:
                 levels = predictor.mean(passes, one.levels.calibrated)
                 one.append(axial.plane_back(levels) if axial.streams else levels)
@@ -56,17 +66,49 @@ def predict_scan(
     started = time.perf_counter()
     mask = PackedMask(planes())
     seconds["network"] = time.perf_counter() - started - seconds["read"]
-    if largest_component:  # of axial slices, which it opens
-        axes = (1, 2) if axial.streams else axial.axes[1:]
-        mask = PackedMask(masks.largest_component(mask, [scan.spacing_mm[axis] for axis in axes]))
+    order = np.argsort(seen.z_mm, kind="stable")  # file names may have another
+    _expect_content(blank[order], order)
+    doubts: list[str] = []
+    if largest_component or fill_holes:
+        mask = PackedMask(mask[rank] for rank in order)
+        if largest_component:
+            whole, mask = mask, PackedMask(masks.largest_component(mask, seen.spacing_mm[1:]))
+            doubts += _second_part(whole, mask, order, seen)
+        if fill_holes:
+            mask = PackedMask(masks.fill_holes(mask))
+        mask = PackedMask(mask[place] for place in np.argsort(order))
     if not axial.streams:
         mask = PackedMask(axial.back(np.stack(mask)))
         for one in kept:
             one.replace(axial.back(np.stack(one)))
-    if fill_holes:
-        mask = PackedMask(masks.fill_holes(mask))
-    spacing_mm = (scan.step_mm if scan.shape[0] > 1 else math.nan, *scan.spacing_mm[1:])
-    return Prediction(mask, Confidence.of(confidence), counts.appearance(spacing_mm), seconds)
+    spacing_mm = (seen.step_mm if seen.slices > 1 else math.nan, *seen.spacing_mm[1:])
+    return Prediction(mask, Confidence.of(confidence), counts.appearance(spacing_mm), seconds, tuple(doubts))
+
+
+def _expect_content(blank: np.ndarray, ranks: np.ndarray) -> None:
+    """Refuse what is blank between slices with content, given from the lowest on; at a volume's ends it is padding."""
+    content = np.flatnonzero(~blank)
+    first, last = (content[0], content[-1]) if len(content) else (0, 0)
+    if within := sorted(int(ranks[place]) for place in np.flatnonzero(blank) if first < place < last):
+        raise UserError(
+            f"{named_slices(within, len(blank))}: expected CT, found one value in all pixels, between slices with "
+            "content; restore what was lost, or take it out."
+        )
+
+
+def _second_part(whole: PackedMask, largest: PackedMask, ranks: np.ndarray, scan: Scan) -> Iterator[str]:
+    """Whether what is left out of a mask holds a part that is large too; slices are given from the lowest on."""
+    rest = PackedMask(plane & ~kept for plane, kept in zip(whole, largest, strict=True))
+    enough = SECOND_SHARE * largest.pixels().sum()
+    if rest.pixels().sum() < enough:
+        return
+    pixels = PackedMask(masks.largest_component(rest, scan.spacing_mm[1:])).pixels()
+    if pixels.sum() >= enough:
+        yield (
+            f"left out: a part of {scan.volume_ml(pixels[np.argsort(ranks)]):.0f} ml on "
+            f"{named_slices(sorted(ranks[pixels > 0].tolist()), len(ranks))}, apart from the largest, "
+            f"{pixels.sum() / largest.pixels().sum():.2f} times as large; look whether it is liver"
+        )
 
 
 def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
@@ -79,13 +121,16 @@ def alarms_of(scan: Scan, prediction: Prediction) -> tuple[Alarms, list[str]]:
     return looked, pictures.of(looked.slices)
 
 
-def _watched(scan: Scan, seconds: dict[str, float], counts: AppearanceCounts) -> Scan:
-    """The scan, whose reading is timed and whose slices are counted when they are read first."""
+def _watched(scan: Scan, seconds: dict[str, float], counts: AppearanceCounts, blank: np.ndarray) -> Scan:
+    """The scan, whose reading is timed and whose slices are counted when they are read first; `blank` is told which of
+    them have one value in all pixels.
+    """
     counted = set()
 
     def read(rank: int) -> np.ndarray:
         started = time.perf_counter()
         hu = scan.hu(rank)
+        blank[rank] = hu.min() == hu.max()
         seconds["read"] += time.perf_counter() - started
         if rank % EVERY == 0 and rank not in counted:
             counts.add(hu)

@@ -30,7 +30,8 @@ def _summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         outcome = done.get(found.name)
         status = "not chosen" if outcome is None else "predicted" if outcome.failure is None else "failed"
         rest = {} if outcome is None else {"failure": outcome.failure, "refused": outcome.refused, **outcome.summary}
-        scans.append({"name": found.name, "about": found.about, "status": status, "files": len(found.files), **rest})
+        files = {"files": len(found.files), "first_file": found.files[0].name}
+        scans.append({"name": found.name, "about": found.about, "status": status, **files, **rest})
     left_out = [{"file": str(item.path), "reason": item.reason, "may_be_slices": item.lost} for item in search.left_out]
     return {
         "files_of_scans": sum(len(found.files) for found in search.scans),

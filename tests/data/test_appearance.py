@@ -41,6 +41,11 @@ def test_input_unlike_the_training_data() -> None:
         "spacing along z is 9.00 mm; training saw 5.00 to 6.00 mm"
     ]
     assert any("of the body lies below" in one for one in unlike_training(scan(off=90), training))
+    assert training.field_mm == ([192.0, 192.0], [240.0, 240.0])
+    cut = Appearance.of((hu(rank)[:, 20:76] for rank in range(SLICES)), SPACING_MM)
+    assert "the picture is 140 mm along x; training saw 192 to 240 mm" in unlike_training(cut, training)
+    older = {key: value for key, value in asdict(training).items() if key != "field_mm"}
+    assert not any("picture" in one for one in unlike_training(cut, TrainingRange(**older)))
     assert unlike_training(scan(), None) == [
         "unknown whether it is like the training data: the checkpoint does not say"
     ]

@@ -38,6 +38,8 @@ def test_the_network_sees_every_orientation_as_it_was_trained(
         assert (np.diff(seen, axis=2) > 0).all() and np.diff(seen, axis=0).max() == 0
     assert (axial.back(seen) == np.stack([scan.hu(rank) for rank in range(scan.shape[0])])).all()
     across, down = turned.column_mm, turned.row_mm
+    away = [np.degrees(np.arccos(step[axis] / np.linalg.norm(step))) for step, axis in ((down, 1), (across, 0))]
+    assert axial.turned_deg(scan) == pytest.approx(max(away)) and (axial.turned_deg(scan) > 10) == bool(tilt)
     assert across[0] > 0 < down[1] and turned.normal[2] > 0.9
     corner = turned.origin_mm[0]  # HU are 10 x + 20 y of a pixel's place
     assert seen[0, 2, 3] == pytest.approx((corner + 3 * across + 2 * down) @ (10, 20, 0), abs=1)

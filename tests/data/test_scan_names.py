@@ -13,6 +13,7 @@ STEPS = np.array([[0, 0, -3.0], [0, 0.8, 0], [0.6, 0, 0]])
 def test_names_are_printable_and_each_its_own() -> None:
     given = ["ct", "ct", "..ct", "a/b\n", "", "summary.json", "ct"]
     assert folder_names(given) == ["ct", "ct_2", "ct_3", "a_b_", "scan", "summary.json_2", "ct_4"]
+    assert folder_names(["case1", "case1", "case1_2", "case1"]) == ["case1", "case1_3", "case1_2", "case1_4"]
     first, second = folder_names(["ä" * 90 + "1", "ä" * 90 + "2"])  # 181 bytes each, alike where they are cut
     assert first[:45] == second[:45] == "ä" * 45 and first != second and len(first.encode()) == 99
 

@@ -1,4 +1,4 @@
-"""How often predict reads each slice: once for the network, once for the alarms and their page."""
+"""How often predict reads each slice, once for the network, once for the alarms and their page; which parts it keeps."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from scipy import ndimage
 from chaos_seg.data.appearance import EVERY, Appearance
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import find_scans
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.inference.alarms_page import SHOWN
 from chaos_seg.inference.prediction import alarms_of, predict_scan
@@ -90,3 +91,71 @@ def test_the_largest_part_is_that_of_axial_slices_however_a_scan_lies(
         found = np.stack(predict_scan(scan, model, 127, True, False).mask).transpose(axes)
         given = np.stack([scan.hu(rank) > 0 for rank in range(scan.slices)]).transpose(axes)
         assert 0 < found.sum() < given.sum() and np.array_equal([*largest_component(given, (1.5, 3.0))], found)
+
+
+STEPS = np.array([[0, 0, -3.0], [0, 3.0, 0], [3.0, 0, 0]])
+
+
+def upper_and_lower(hole: int) -> np.ndarray:
+    """HU of a liver in two parts, without a liver on the slice between them; 396 of its 400 pixels outlast an opening."""
+    hu = np.full((20, 40, 40), -100)
+    hu[2:18, 8:28, 8:28] = 100
+    hu[hole] = -100
+    hu[:, 0, 0] = -1000
+    return hu
+
+
+@pytest.mark.parametrize("blank", ["in the middle", "at the end"])
+def test_a_blank_slice_within_a_scan_is_refused_and_one_at_its_end_is_padding(
+    write_series: Callable[..., list[Path]], tmp_path: Path, blank: str
+) -> None:
+    hu = upper_and_lower(9)
+    hu[9] = 0
+    if blank == "at the end":
+        hu = hu[:10]
+    write_series(tmp_path, hu, np.zeros(3), STEPS)
+    scan = find_scans(tmp_path).scans[0].open()
+    model: Any = Given(hu > 0)
+    if blank == "at the end":
+        assert predict_scan(scan, model, 127, True, False).mask.pixels().sum() == 7 * 396
+        return
+    with pytest.raises(UserError, match=r"^slice 10 of 20: expected CT, found one value in all pixels, between slices"):
+        predict_scan(scan, model, 127, True, False)
+
+
+def test_a_second_part_that_is_large_too_is_said_with_its_slices(
+    write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    hu = upper_and_lower(9)  # 7 slices above, 8 below
+    write_series(tmp_path, hu, np.zeros(3), STEPS)
+    scan = find_scans(tmp_path).scans[0].open()
+    model: Any = Given(hu > 0)
+    found = predict_scan(scan, model, 127, True, False)
+    assert np.flatnonzero(found.mask.pixels()).tolist() == [*range(10, 18)]
+    (doubt,) = found.doubts  # 7 * 396 voxels of 27 mm³
+    assert doubt.startswith("left out: a part of 75 ml on slices 3 to 9 of 20, apart from the largest, 0.88 times as")
+    assert predict_scan(scan, model, 127, False, False).doubts == ()
+    small: Any = Given((hu > 0) & (np.arange(20)[:, None, None] > 6))  # 2 of 8 slices are just a quarter
+    assert len(predict_scan(scan, small, 127, True, False).doubts) == 1
+    small = Given((hu > 0) & (np.arange(20)[:, None, None] > 7))
+    assert predict_scan(scan, small, 127, True, False).doubts == ()
+
+
+def test_parts_and_holes_are_those_of_the_body_whatever_files_are_called() -> None:
+    hu = upper_and_lower(2)
+    hu[8, 14:20, 14:20] = -100  # a hole
+    hu[5, 34:38, 34:38] = 100  # an island
+    order = np.random.default_rng(0).permutation(len(hu))
+    origin = np.outer(np.arange(20), STEPS[0])
+
+    def scan(ranks: np.ndarray) -> Scan:
+        moved, rows = hu[ranks].astype(np.int16), STEPS[1]
+        return Scan("a", (), hu.shape, origin[ranks], rows, STEPS[2], moved.__getitem__)
+
+    def mask(ranks: np.ndarray) -> np.ndarray:
+        model: Any = Given(hu[ranks] > 0)
+        return np.stack(predict_scan(scan(ranks), model, 127, True, True).mask)
+
+    expected = mask(np.arange(20))
+    assert expected[8, 16, 16] and not expected[5, 36, 36] and expected.sum() == 15 * 396
+    assert np.array_equal(mask(order), expected[order])
