@@ -1,22 +1,26 @@
 """The Python interface: arrays in, arrays and numbers out, with the same parts as the commands."""
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chaos_seg.data.appearance import unlike_training
 from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.distances import BorderDistances
-from chaos_seg.evaluation.masks import check_masks, largest_component
+from chaos_seg.evaluation.masks import check_masks
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
 from chaos_seg.evaluation.surface import hd95_and_surface_dice
 from chaos_seg.inference.choices import chosen_device
+from chaos_seg.inference.prediction import predict_scan
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.networks.model import Model
 from chaos_seg.scoring.scan import score_scan
@@ -56,12 +60,14 @@ def as_scan(
         spacing_mm: between slices, rows and columns.
 
     Raises:
-        ValueError: arrays of other shapes.
+        ValueError: arrays of other shapes, no numbers or too large ones, or no three distances above 0.
     """
     if hu.ndim != 3 or (mask is not None and mask.shape != hu.shape):
         raise ValueError(f"expected HU (slices, rows, columns) and a mask like it, found {hu.shape} and {mask!r:.60}")
-    if hu.size == 0 or hu.min() < -32768 or hu.max() > 32767 or not min(spacing_mm) > 0:
-        raise ValueError("expected slices, HU that fit into 16 bits and distances above 0")
+    if hu.size == 0 or not (hu.min() >= -32768 and hu.max() <= 32767):  # NaN is refused too
+        raise ValueError("expected slices of HU that fit into 16 bits, found none, larger ones or NaN")
+    if len(spacing_mm) != 3 or not min(spacing_mm) > 0:
+        raise ValueError(f"expected spacing_mm between slices, rows and columns, three above 0, found {spacing_mm}")
     hu, (z, y, x) = np.rint(hu).astype(np.int16), spacing_mm
     liver = None if mask is None else (np.asarray(mask) != 0).astype(np.uint8)
     return Scan(
@@ -86,7 +92,8 @@ def segment(
     spacing_mm: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The mask of a scan, bool (slices, rows, columns): liver where 255 * probability is above `threshold`, by default
-    the model's own; its largest part alone when the model's validation patients spoke for it.
+    the model's own; its largest part alone when the model's validation patients spoke for it. What the command says of
+    a scan that is unlike the training data, or of a second large part, is a UserWarning here.
 
     Args:
         hu: int16 HU (slices, rows, columns), axial: rows to the back, columns to the left of the patient.
@@ -95,20 +102,28 @@ def segment(
         spacing_mm: between slices, rows and columns; for a model that sees several slices, or keeps the largest part.
 
     Raises:
-        ValueError: HU of another shape, or no spacing for a model that needs it.
+        ValueError: HU of another shape or that are no numbers, a threshold that is none, or no spacing for a model that
+            needs it.
+        UserError: a blank slice within the scan.
     """
     if hu.ndim != 3 or hu.size == 0:
         raise ValueError(f"expected HU (slices, rows, columns), found {hu.shape}")
+    threshold = model.threshold if threshold is None else threshold
+    if not 1 <= threshold < 255:
+        raise ValueError(f"expected a threshold from 1 to below 255, found {threshold}; 127.5 is a probability of 0.5")
     if spacing_mm is None and (model.preprocessing.channels > 1 or model.largest_component):
         raise ValueError(
             "expected spacing_mm for a model that sees several slices or keeps the largest part, found none"
         )
-    scan, predictor = (
-        as_scan(hu, spacing_mm=spacing_mm or (1.0, 1.0, 1.0)),
-        Predictor([model], chosen_device(device)),
-    )
-    mask = predictor.mask(scan, model.threshold if threshold is None else threshold)
-    return np.stack([*largest_component(mask, scan.spacing_mm[1:])] if model.largest_component else mask)
+    scan = as_scan(hu, spacing_mm=(1.0, 1.0, 1.0) if spacing_mm is None else spacing_mm)
+    predictor = Predictor([model], chosen_device(device))
+    found = predict_scan(scan, predictor, threshold, model.largest_component, fill_holes=False)
+    seen = found.appearance
+    if spacing_mm is None:
+        seen = replace(seen, spacing_mm=(math.nan,) * 3, field_mm=())
+    for told in (*unlike_training(seen, predictor.trained_on[0]), *found.doubts):
+        warnings.warn(told, stacklevel=2)
+    return np.stack(found.mask)
 
 
 def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -80,6 +80,9 @@ def hydra_command(name: str) -> Callable[[Task], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or it prints its own words for what it refuses
             try:
                 start()
+            except KeyboardInterrupt:
+                print("Stopped: what was finished is kept.", file=sys.stderr)
+                sys.exit(130)
             except CompactHydraException as error:
                 from chaos_seg.refused import refused
 

@@ -254,7 +254,7 @@ def _expect(holds: bool, key: str, value: object, expected: str) -> None:
 
 
 def _expect_threshold(threshold: float) -> None:
-    _expect(0 < threshold < 255, "threshold", threshold, "a number between 0 and 255")
+    _expect(1 <= threshold < 255, "threshold", threshold, "a number from 1 to below 255, 127.5 a probability of 0.5")
 
 
 def _expect_ids(cfg: DictConfig | ListConfig) -> None:

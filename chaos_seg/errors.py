@@ -40,6 +40,8 @@ def unusable_file(error: OSError) -> UserError | None:
             f"No space left on the disk while writing {error.filename or 'a file'}: what was there before is "
             "unharmed; free some space or name a place on another disk, then run again."
         )
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"{error.filename}: the name is too long for this disk; choose a shorter one.")
     if isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS:
         return UserError(
             f"{error.filename}: expected a place that can be read and written, but {error.strerror}; mend its "

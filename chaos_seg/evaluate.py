@@ -41,6 +41,10 @@ def main(cfg: DictConfig) -> None:
             f"folder for the scores of {', '.join(what for what, differs in other.items() if differs)} with "
             "output=FOLDER."
         )
+    if config.output is not None and Path(config.output).exists() and any(Path(config.output).iterdir()):
+        raise UserError(
+            f"{config.output}: expected a new folder, found something in it; name another with output=FOLDER."
+        )
     own = config.checkpoint in ("best", "last")
     checkpoint = run.checkpoint(config.checkpoint) if own else Path(config.checkpoint)
     model, epoch = load_model(checkpoint)

@@ -37,8 +37,11 @@ def is_incidental(key: str) -> bool:
 
 
 def free_to_resume(settings: Mapping[str, Any]) -> frozenset[str]:
-    """What may change when a run is resumed, beside what is incidental; a schedule ends with its own epochs."""
-    return frozenset({"epochs", "data.audit"} if settings["scheduler"]["name"] == "constant" else {"data.audit"})
+    """What may change when a run is resumed, beside what is incidental; a schedule ends with its own epochs, and so
+    does a share of half-size ones.
+    """
+    bound = settings["scheduler"]["name"] != "constant" or 0 < settings["half_size_epochs"] < 1
+    return frozenset({"data.audit"} if bound else {"epochs", "data.audit"})
 
 
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The Python interface, on arrays alone."""
 
+import warnings
 from pathlib import Path
 
 import lightning as L
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import chaos_seg
 from chaos_seg.data.sources.phantom import render
+from chaos_seg.errors import UserError
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.training.segmenter import Segmenter
 
@@ -60,6 +62,27 @@ def test_a_model_is_trained_scored_saved_and_predicts_in_three_lines(segmenter: 
     again = chaos_seg.score_scans(model, [chaos_seg.as_scan(hu, liver, (5, 2, 2), "x")])["x"]
     assert again == {name: scores[name] for name in again}
     assert chaos_seg.segment(hu, model, threshold=250).sum() < mask.sum()
+    for odd in (0.5, 255, 300):
+        with pytest.raises(ValueError, match=f"expected a threshold from 1 to below 255, found {odd}"):
+            chaos_seg.segment(hu, model, threshold=odd)
+    with pytest.raises(ValueError, match="expected slices of HU that fit into 16 bits, found none, larger ones or NaN"):
+        chaos_seg.segment(np.where(liver, np.nan, hu), model)
+    with pytest.raises(ValueError, match=r"expected spacing_mm between slices, rows and columns, three above 0, found"):
+        chaos_seg.segment(hu, model, spacing_mm=(1, 1))
+    with pytest.raises(UserError, match=r"^slice 4 of 8: expected CT, found one value in all pixels"):
+        chaos_seg.segment(np.where(np.arange(len(hu))[:, None, None] == 3, 0, hu), model)
+
+
+def test_what_a_command_would_say_of_a_scan_is_a_warning(segmenter: Segmenter) -> None:
+    hu, _ = phantom(9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_trained = chaos_seg.segment(hu, segmenter, spacing_mm=np.array([5, 2, 2]))
+        assert np.array_equal(as_trained, chaos_seg.segment(hu, segmenter))
+    with pytest.warns(UserWarning, match="95 % of the body lies below 1158 HU; in training"):
+        chaos_seg.segment(hu + 1024, segmenter, spacing_mm=(5, 2, 2))
+    with pytest.warns(UserWarning, match="spacing along z is 2.00 mm; training saw 5.00 to 5.00 mm"):
+        chaos_seg.segment(hu, segmenter, spacing_mm=(2, 2, 5))
 
 
 def test_shapes_that_differ_are_refused() -> None:

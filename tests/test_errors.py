@@ -23,7 +23,13 @@ def test_one_fault_is_a_sentence_and_several_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "No space left"), (errno.EROFS, "expected a place"), (errno.ENOENT, None)]
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left"),
+        (errno.EROFS, "expected a place"),
+        (errno.ENAMETOOLONG, "file: the name is too long"),
+        (errno.ENOENT, None),
+    ],
 )
 def test_a_full_disk_and_a_forbidden_place_are_the_users_to_mend(number: int, said: str | None) -> None:
     error = OSError(number, "why", "file")

@@ -25,6 +25,10 @@ def test_a_finished_run_is_scored_again_elsewhere(
     assert (run / "per_patient.csv").read_bytes() == table
     code, out, err = finish([*score, f"run={run}", "threshold=250"], tmp_path)
     assert code == 1 and "for the scores of threshold=250.0 with output=FOLDER" in err
+    for there in (run, tmp_path / "strict"):  # its own scores, or others
+        code, out, err = finish([*score, f"run={run}", "threshold=250", f"output={there}"], tmp_path)
+        assert code == 1 and f"{there}: expected a new folder, found something in it" in err
+    assert (run / "per_patient.csv").read_bytes() == table
     code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
     assert code == 1 and "resume it with resume=" in err
     assert not (run / ".hydra").exists()

@@ -215,6 +215,9 @@ def test_masks_are_kept_for_the_same_scan_and_settings_alone(
     code, said = predict(tmp_path / "in", given)
     assert code == 1 and "expected alarms.html of a former run, found it gone" in said
     (tmp_path / "out" / "in" / "alarms.html").touch()
+    code, said = predict(tmp_path / "in", given)
+    assert code == 1 and "expected alarms.html of a former run, found it gone or empty" in said
+    (tmp_path / "out" / "in" / "alarms.html").write_text("there")
     shutil.rmtree(tmp_path / "in")
     write_series(tmp_path / "in", np.full((3, 8, 8), 60), np.zeros(3), GEOMETRIES["tilt"][0])
     code, said = predict(tmp_path / "in", given)

@@ -1,4 +1,15 @@
-from chaos_seg.run_settings import is_incidental, renamed
+import pytest
+
+from chaos_seg.run_settings import free_to_resume, is_incidental, renamed
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "half", "free"),
+    [("constant", 0, True), ("constant", 3, True), ("constant", 0.5, False), ("cosine", 0, False)],
+)
+def test_more_epochs_are_free_where_no_epoch_depends_on_their_number(scheduler: str, half: float, free: bool) -> None:
+    given = {"scheduler": {"name": scheduler}, "half_size_epochs": half}
+    assert ("epochs" in free_to_resume(given)) == free and "data.audit" in free_to_resume(given)
 
 
 def test_a_setting_is_incidental_by_its_whole_name() -> None:

@@ -28,11 +28,19 @@ def pixels(dataset: Dataset) -> np.ndarray:
     """The stored values (Rows, Columns) of a `dataset` of one grey frame, compressed or not.
 
     Raises:
-        ValueError: compressed data of another size or of several components, or data that crash the decoder. Beside
-            what pydicom raises.
+        ValueError: data of another size or, compressed, of several components, or that crash the decoder. Beside what
+            pydicom raises.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated or not (decoder := get_decoder(syntax)).is_available:
+    if not syntax.is_encapsulated:
+        stored = dataset.pixel_array
+        if (found := len(dataset.get("PixelData") or b"")) >= stored.nbytes + stored[:1].nbytes:  # a row and more
+            raise ValueError(
+                f"{found} bytes of pixels, where Rows x Columns, {dataset.Rows} x {dataset.Columns}, take "
+                f"{stored.nbytes}"
+            )
+        return stored
+    if not (decoder := get_decoder(syntax)).is_available:
         return dataset.pixel_array
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
     if syntax == RLELossless:

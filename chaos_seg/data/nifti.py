@@ -94,7 +94,12 @@ def nifti_volume(name: str, path: Path) -> Scan:
     # NaN is refused too.
     flat = not (sizes[:3].min() >= MIN_STEP_MM and sizes[:3].max() <= MAX_STEP_MM and sizes[3] <= MAX_PLACE_MM)
     flat = flat or abs(np.linalg.det(steps[:, :3] / sizes[:3])) < 1e-3
-    if len(shape) != 3 or min(shape) < 1 or flat or kind not in "iuf":
+    if len(shape) == 3 and kind in "iuf" and flat:
+        raise UserError(
+            f"{path}: expected voxels of {MIN_STEP_MM} to {MAX_STEP_MM} mm whose axes span a volume, found "
+            f"{' x '.join(f'{size:.4g}' for size in sizes[:3])} mm in the unit {unit}; mend the unit or the affine."
+        )
+    if len(shape) != 3 or min(shape) < 1 or kind not in "iuf":
         raise UserError(
             f"{path}: expected a volume of numbers with three axes and an affine, found shape {shape}, kind {kind!r}; "
             "save one volume of HU."

@@ -3,7 +3,6 @@ other file.
 """
 
 import errno
-import functools
 import hashlib
 import logging
 import os
@@ -11,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +48,7 @@ class FoundScan:
     about: str  # to choose by
     read: Callable[[str], Scan]  # takes the name
 
-    @functools.cached_property
+    @cached_property
     def identity(self) -> str:
         return self.identify()
 
@@ -176,9 +176,11 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut], modality: str
 def _beside_chaos(path: Path) -> LeftOut:
     """Why a file of a CHAOS tree that training does not read is left out."""
     item = None if path.name.startswith(".") else read_place(path)
-    if isinstance(item, Slice):
-        return LeftOut(path, "a CT slice where a CHAOS tree has none: DICOM_anon/*.dcm of a patient", lost=True)
-    return item or LeftOut(path, "no CT slice of a CHAOS tree")
+    labels: list[LeftOut] = []
+    volume = is_nifti(path) and _nifti(path, path.parent, labels, "CT")
+    if isinstance(item, Slice) or volume or (path.suffix == ".zip" and not path.name.startswith("CHAOS_")):
+        return LeftOut(path, "of a CHAOS tree DICOM_anon/*.dcm of patients is read: give it by itself", lost=True)
+    return item or [*labels, LeftOut(path, "no CT slice of a CHAOS tree")][0]
 
 
 def _head(path: Path) -> bytes:
@@ -221,12 +223,11 @@ def _chaos_patient(folder: PatientFolder) -> FoundScan:
     """A patient of a CHAOS tree, exactly the slices and the order that training reads."""
     pairs, faults = pair_slices(replace(folder, mask_dir=None))
     files = tuple(pair.path for pair in pairs)
-    read = functools.partial(_read_chaos, place=folder.dicom_dir, files=files, faults=faults)
-    identify = functools.partial(_named_content, files)
+    identify, read = partial(_named_content, files), partial(_read_chaos, folder.dicom_dir, files, faults)
     return FoundScan(folder.patient, folder.patient, identify, files, f"{len(files)} slices", read)
 
 
-def _read_chaos(name: str, place: Path, files: Sequence[Path], faults: Sequence[UserError]) -> Scan:
+def _read_chaos(place: Path, files: Sequence[Path], faults: Sequence[UserError], name: str) -> Scan:
     raise_faults(faults, place)
     slices = []
     for path in files:
@@ -261,8 +262,7 @@ def _dicom(volumes: Sequence[Series], place: Path, damaged: Sequence[LeftOut]) -
         if beside:
             notes.append(f"{len(beside)} files beside its slices can't be read, {beside[0]} first")
         files = tuple(item.path for item in volume.slices)
-        identify = functools.partial(_content, files)
-        read = functools.partial(_read_series, volume=volume, notes=notes)
+        identify, read = partial(_content, files), partial(_read_series, volume=volume, notes=notes)
         scans.append(FoundScan(name, volume.patient, identify, files, volume.description, read))
     return scans
 
@@ -292,8 +292,8 @@ def _nifti(path: Path, place: Path, left_out: list[LeftOut], modality: str) -> l
             raise UserError(reason)
 
         return [FoundScan(name, name, str, (path,), "a NIfTI that can't be read", refused)]
-    identify, read = functools.partial(content_hash, path), functools.partial(nifti_scan, path=path, modality=modality)
-    return [FoundScan(name, name, identify, (path,), "a NIfTI", read)]
+    read = partial(nifti_scan, path=path, modality=modality)
+    return [FoundScan(name, name, partial(content_hash, path), (path,), "a NIfTI", read)]
 
 
 def _hash(what: object) -> str:

@@ -120,17 +120,22 @@ def _done_before(folder: Path, made_of: Mapping[str, Any]) -> Mapping[str, Any] 
             before["views"] = [[angle, 1] for angle in before["rotations_deg"]]
         other = [key for key in made_of if before.get(key) != made_of[key]]
         _ = summary["name"], summary["refused"]
-        missing = [name for name in summary["outputs"] if not (folder / name).exists()]
+        missing = [name for name in summary["outputs"] if not _holds(folder / name)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{folder}: expected a new folder, found something else there; name another output.") from None
     if missing:
-        raise UserError(f"{folder}: expected {missing[0]} of a former run, found it gone; remove the folder.")
+        raise UserError(f"{folder}: expected {missing[0]} of a former run, found it gone or empty; remove the folder.")
     if other:
         raise UserError(
             f"{folder}: expected the masks of this command, found those of another {', '.join(other)}; name another "
             "output."
         )
     return summary
+
+
+def _holds(path: Path) -> bool:
+    """Whether a file or a folder is there and not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.is_file() and path.stat().st_size > 0
 
 
 def predict_one(found: FoundScan, predictor: Predictor, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], str]:

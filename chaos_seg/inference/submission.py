@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from chaos_seg.data.scan import Scan
 from chaos_seg.errors import UserError
-from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.files import atomic_file
 from chaos_seg.inference.formats.png import write_png
+from chaos_seg.inference.prediction import predict_scan
 from chaos_seg.inference.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -78,16 +78,21 @@ def predict_test_set(volumes: Sequence[Scan], predictor: Predictor, threshold: f
     """Predict each patient into its folder below `to`, of its mask the largest component alone on demand.
 
     Raises:
-        UserError: files that are not as they were written.
+        UserError: a blank slice within a patient, or files that are not as they were written.
     """
     wrong: list[str] = []
     for volume in tqdm(volumes, "Predicting patients", disable=None):
-        mask = np.stack(predictor.mask(volume, threshold))
-        if largest:
-            mask = np.stack([*largest_component(mask, volume.spacing_mm[1:])])
+        try:
+            predicted = predict_scan(volume, predictor, threshold, largest, fill_holes=False)
+        except UserError as error:
+            lacking = f"patient {volume.name}: expected a scan that can be predicted, found none:"
+            raise UserError(lacking, faults=[error]) from None
+        mask = np.stack(predicted.mask)
         folder = results_folder(to, volume.name)
         write_png(mask, folder)
         wrong += faults(folder, mask)
         log.info("patient %s: %d masks, %s", volume.name, len(mask), "liver in none" if not mask.any() else "read back")
+        for doubt in predicted.doubts:
+            log.warning("patient %s: %s", volume.name, doubt)
     if wrong:
         raise UserError(f"{len(wrong)} masks are not as they were written:", faults=wrong)

@@ -1,5 +1,6 @@
 """A network with all that it needs to predict."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -64,15 +65,23 @@ class Model(nn.Module):
         size = self.preprocessing.image_size
         if size % divisor:
             raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
-        side = min(size, divisor * -(-64 // divisor))
-        with torch.no_grad():
-            shape = tuple(self.net.eval()(torch.zeros(1, self.preprocessing.channels, side, side)).shape)
-        self.net.train()
-        if shape != (1, 1, side, side):
-            raise UserError(
-                f"network {self.settings['network']['name']}: expected logits {(1, 1, side, side)} of an image of that "
-                f"size, found {shape}."
-            )
+        side, name = min(size, divisor * -(-64 // divisor)), self.settings["network"]["name"]
+        image = torch.zeros(2, self.preprocessing.channels, side, side)
+        for training in (False, True):
+            net = copy.deepcopy(self.net).train(training)  # whose running means may change
+            try:
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    given = net(image)
+            except Exception as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+                raise UserError(f"network {name}: it takes no images {tuple(image.shape)} ({reason:.200}).") from error
+            for one in given if training and isinstance(given, tuple | list) and given else [given]:
+                shape = tuple(getattr(one, "shape", [type(one).__name__]))
+                if len(shape) != 4 or shape[:2] != (2, 1) or (one is given and shape[2:] != (side, side)):
+                    raise UserError(
+                        f"network {name}: expected logits {(2, 1, side, side)} of images of that size, found {shape}"
+                        f"{' in training' * training}; choose other options of it."
+                    )
 
     def forward(self, image: torch.Tensor) -> Any:
         """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]; in training of a network with deep supervision

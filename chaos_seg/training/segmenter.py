@@ -1,6 +1,7 @@
 """The LightningModule: network, loss, optimiser, and counts of every slice."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -102,12 +103,15 @@ class Segmenter(Model, L.LightningModule):
     def _step(self, side: str, batch: Sample) -> torch.Tensor:
         mean_loss, counts = self._metrics(side)
         outputs = self(batch["image"])
-        logits, loss = (outputs if isinstance(outputs, tuple) else (outputs,))[0], self._loss_of(outputs, batch["mask"])
+        logits, loss = (
+            outputs if isinstance(outputs, torch.Tensor) else outputs[0],
+            self._loss_of(outputs, batch["mask"]),
+        )
         mean_loss.update(loss.detach(), len(logits))
         counts.update(torch.as_tensor(batch["index"]), logits.detach() > self.logit_threshold, batch["mask"] > 0.5)
         return loss
 
-    def _loss_of(self, outputs: torch.Tensor | tuple[torch.Tensor, ...], mask: torch.Tensor) -> torch.Tensor:
+    def _loss_of(self, outputs: torch.Tensor | Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
         """Of the logits; of several, from fine to coarse, the mean with weights 1, 1/2, 1/4 ..., as nnU-Net has it."""
         if isinstance(outputs, torch.Tensor):
             return self.loss(outputs, mask)

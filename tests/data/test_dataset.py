@@ -46,6 +46,18 @@ def test_image_and_mask_are_turned_by_one_angle_of_seed_epoch_and_index(volumes:
     assert not np.array_equal(mask, volumes[1].mask(RANK))
 
 
+def test_contrast_changes_hu_before_the_window_cuts_them(volumes: list[StoredScan]) -> None:
+    """Air is far below the window: shifted by 900 HU it lies within, and would not after the cut."""
+    augmentation = Augmentation({"contrast_hu": {"factor": [1, 1], "shift_hu": [900, 901], "share": 1.0}})
+    slices = SliceDataset(volumes, Window(32, 40.0, 400.0), augmentation, 5)
+    hu = volumes[0].hu(RANK)
+    changed, _ = augmentation.of_hu(hu[..., None], volumes[0].mask(RANK), (5, 4, RANK))
+    image = slices[4, RANK]["image"][0].numpy()
+    assert np.array_equal(image, resize_image(window(changed[..., 0], 40, 400), (32, 32)))
+    assert np.ptp(changed[..., 0] - hu) < 0.01 and 899.9 < changed[0, 0, 0] - hu[0, 0] < 901.1
+    assert (image[window(hu, 40, 400) == -1] > -1).any()
+
+
 @pytest.mark.parametrize(("epoch", "seed"), [(1, 5), (0, 6)])
 def test_another_epoch_or_seed_turns_otherwise(volumes: list[StoredScan], epoch: int, seed: int) -> None:
     first, other = dataset(volumes)[0, RANK], dataset(volumes, seed=seed)[epoch, RANK]

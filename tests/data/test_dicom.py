@@ -99,6 +99,9 @@ def test_what_is_no_ct_slice_is_named(dataset: pydicom.Dataset, tmp_path: Path) 
     whole = save(dataset, tmp_path / "whole.dcm").read_bytes()
     (tmp_path / "short.dcm").write_bytes(whole[:-4])
     assert "can't be read" in said(tmp_path / "short.dcm")
+    columns, dataset.Columns = dataset.Columns, 2
+    assert "bytes of pixels, where Rows x Columns, 2 x 2, take 8" in said(save(dataset, tmp_path / "sheared.dcm"))
+    dataset.Columns = columns
     dataset.Modality = "MR"
     assert "expected Modality CT, found MR" in said(save(dataset, tmp_path / "mr.dcm"))
     dataset.Modality = "CT"

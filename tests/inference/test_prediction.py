@@ -1,4 +1,4 @@
-"""How often predict reads each slice, once for the network, once for the alarms and their page; which parts it keeps."""
+"""How often predict reads each slice, once for the network and once for the alarms; which parts it keeps."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -97,7 +97,7 @@ STEPS = np.array([[0, 0, -3.0], [0, 3.0, 0], [3.0, 0, 0]])
 
 
 def upper_and_lower(hole: int) -> np.ndarray:
-    """HU of a liver in two parts, without a liver on the slice between them; 396 of its 400 pixels outlast an opening."""
+    """HU of a liver in two parts, with a slice between them that has none; an opening leaves 396 of 400 pixels."""
     hu = np.full((20, 40, 40), -100)
     hu[2:18, 8:28, 8:28] = 100
     hu[hole] = -100

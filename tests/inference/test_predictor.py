@@ -95,5 +95,10 @@ def test_neighbours_are_those_at_a_distance_in_mm_from_low_to_high(up: bool) -> 
     stacks = [model.preprocessing.hu(scan, rank)[0, 0].tolist() for rank in range(6)]
     expected = [[100 * max(k - 2, 0), 100 * k, 100 * min(k + 2, 5)] for k in range(6)]
     assert stacks == (expected if up else expected[::-1])
+    for step_mm, apart in ((2.0, 2), (10.0, 0)):  # 4 and 6 mm are as near to 5, and 0 and 10
+        places = scan.origin_mm / 2.2 * step_mm + np.random.default_rng(0).uniform(-1e-4, 1e-4, (6, 1))
+        tied = [model.preprocessing.hu(replace(scan, origin_mm=places), k)[0, 0].tolist() for k in range(6)]
+        expected = [[100 * max(k - apart, 0), 100 * k, 100 * min(k + apart, 5)] for k in range(6)]
+        assert tied == (expected if up else expected[::-1])
     reads.clear()
     assert len(list(predictor(model).passes(scan))) == 6 and sorted(reads) == list(range(6))  # each once

@@ -1,17 +1,23 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from chaos_seg.config import TrainConfig
+from chaos_seg.data.scan import Scan
 from chaos_seg.data.sources.chaos import chaos
 from chaos_seg.data.store import open_patients
+from chaos_seg.errors import UserError
+from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.experiment import train
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.formats.png import write_png
 from chaos_seg.inference.predictor import Predictor
-from chaos_seg.inference.submission import EXPECTED, completeness, faults
+from chaos_seg.inference.submission import EXPECTED, completeness, faults, predict_test_set, results_folder
 from chaos_seg.training.checkpoints import load_model
 
 
@@ -46,6 +52,35 @@ def test_the_challenges_patients_are_counted() -> None:
         "1 of the challenge's 20 patients are missing: 3",
         "not the challenge's: 99",
     ]
+
+
+class Bright:
+    """Stands for a predictor: liver is what is bright."""
+
+    def passes(self, scan: Scan) -> Iterator[np.ndarray]:
+        for rank in range(scan.slices):
+            yield (scan.hu(rank)[None] > 0).astype(np.float32)
+
+
+def test_the_largest_part_is_cut_from_bridges_in_mm_and_along_the_body(tmp_path: Path) -> None:
+    hu = np.full((8, 60, 60), -100, np.int16)
+    hu[:6, 10:30, 10:30] = 100
+    hu[:, 40:50, 40:50] = 100
+    hu[3, 30:41, 20:22] = hu[3, 39:41, 20:41] = 100  # 2 mm wide, 4 of rows that are 2 mm apart
+    order = np.array([4, 0, 7, 2, 6, 1, 5, 3])
+    places = np.outer(order, (0, 0, -3.0))
+    scan = Scan("3", (), hu.shape, places, np.array([0, 2.0, 0]), np.array([1.0, 0, 0]), hu[order].__getitem__)
+    predictor: Any = Bright()
+    predict_test_set([scan], predictor, 100, True, tmp_path)
+    found = read_back(results_folder(tmp_path, "3")) > 0
+    alone = np.stack([*largest_component(hu > 0, (2.0, 1.0))])
+    assert np.array_equal(found, alone[order]) and found[:, 10:30, 10:30].sum() > 2000 and not found[:, 40:50].any()
+    blank = replace(scan, read=lambda rank: hu[order[rank]] * (rank != 0))
+    with pytest.raises(
+        UserError,
+        match=r"^patient 3: expected a scan that can be predicted, found none:\n  1. slice 1 of 8: expected CT",
+    ):
+        predict_test_set([blank], predictor, 100, True, tmp_path)
 
 
 def test_predictions_are_those_of_the_tables(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:

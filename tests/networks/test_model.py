@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ import torch
 from chaos_seg.errors import UserError
 from chaos_seg.networks.model import Model
 from chaos_seg.registry import NETWORKS
+from chaos_seg.training.segmenter import Segmenter
+from chaos_seg.training.slice_counts import SliceCounts
 
 
-def model(**changed: object) -> Model:
+def model(kind: type[Model] = Model, **changed: object) -> Any:
     settings = {
         "network": {"name": "unet", "base": 4, "depth": 2, "dropout": 0.0},
         "loss": {"name": "dice"},
@@ -20,7 +23,7 @@ def model(**changed: object) -> Model:
         "optimizer": {"name": "adam", "learning_rate": 1e-2},
         "threshold": 100,
     }
-    return Model(**{**settings, **changed})  # type: ignore[arg-type]
+    return kind(**{**settings, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("threshold", [100, 127.5, 200])
@@ -64,9 +67,42 @@ def odd() -> Iterator[None]:
 
 def test_a_network_gives_a_logit_for_each_pixel_or_is_refused_at_once(odd: None) -> None:
     assert model(network={"name": "odd"}).net.training
-    for options, shape in (({"outputs": 2}, r"\(1, 2, 32, 32\)"), ({"stride": 2}, r"\(1, 1, 16, 16\)")):
-        with pytest.raises(UserError, match=rf"network odd: expected logits \(1, 1, 32, 32\) .*, found {shape}"):
+    for options, shape in (({"outputs": 2}, r"\(2, 2, 32, 32\)"), ({"stride": 2}, r"\(2, 1, 16, 16\)")):
+        with pytest.raises(UserError, match=rf"network odd: expected logits \(2, 1, 32, 32\) .*, found {shape}"):
             model(network={"name": "odd", **options})
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_several_outputs_are_taken_in_training_alone(
+    odd: None, monkeypatch: pytest.MonkeyPatch, kind: type[list[torch.Tensor]]
+) -> None:
+    plain = Odd.forward
+
+    def coarser_too(self: Odd, image: torch.Tensor) -> Any:
+        logits = plain(self, image)
+        return kind([logits, logits[..., ::2, ::2]]) if self.training else logits
+
+    monkeypatch.setattr(Odd, "forward", coarser_too)
+    module = model(Segmenter, network={"name": "odd"})
+    image, mask = torch.randn(2, 1, 32, 32), torch.ones(2, 1, 32, 32)
+    module.train_counts = SliceCounts(2)
+    monkeypatch.setattr(module, "log", lambda *_, **options: None)
+    module._epoch_slices = 0
+    loss = module.training_step({"image": image, "mask": mask, "index": torch.arange(2)}, 0)
+    assert torch.equal(loss, module._loss_of(module(image), mask)) and module.train_counts.compute().sum() == 2048
+    monkeypatch.setattr(Odd, "forward", lambda self, image: [plain(self, image)])
+    with pytest.raises(UserError, match=r"network odd: expected logits \(2, 1, 32, 32\) .*, found \('list',\); choose"):
+        model(network={"name": "odd"})
+    monkeypatch.setattr(
+        Odd,
+        "forward",
+        lambda self, image: torch.stack([plain(self, image)] * 2, 1) if self.training else plain(self, image),
+    )
+    with pytest.raises(UserError, match=r"found \(2, 2, 1, 32, 32\) in training; choose other options"):
+        model(network={"name": "odd"})
+    monkeypatch.setattr(Odd, "forward", lambda self, image: image @ image[:, :, :3])
+    with pytest.raises(UserError, match=r"network odd: it takes no images \(2, 1, 32, 32\) \("):
+        model(network={"name": "odd"})
 
 
 @pytest.mark.parametrize("threshold", [0, 255, 300])

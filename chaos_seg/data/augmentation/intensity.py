@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from chaos_seg.data.augmentation import Drawn
+from chaos_seg.data.preprocessing import resize_image
 from chaos_seg.errors import UserError
 from chaos_seg.registry import AUGMENTATIONS
 
@@ -83,8 +84,7 @@ class LowResolution(Drawn):
     def taken(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         size = len(image)
         small = max(1, round(size * rng.uniform(self.least, 1)))
-        shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-        return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR), mask
+        return resize_image(resize_image(image, (small, small)), (size, size)), mask
 
 
 def _range(key: str, values: list[float]) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from chaos_seg.errors import UserError
 from chaos_seg.registry import PREPROCESSINGS
 
 cv2.setNumThreads(1)  # torch has the cores
+MAX_CHANNELS = 4  # that OpenCV averages over areas
+TIE_MM = 1e-3
 
 
 class Preprocessing(ABC):
@@ -80,8 +82,8 @@ class Window(Preprocessing):
         if not self.neighbours:
             return scan.hu(rank)[..., None]
         z_mm = scan.z_mm
-        wanted = z_mm[rank] + self.distance_mm * np.arange(-self.neighbours, self.neighbours + 1)
-        return np.stack([scan.hu(int(np.abs(z_mm - place).argmin())) for place in wanted], axis=-1)
+        steps = self.distance_mm * np.arange(-self.neighbours, self.neighbours + 1)
+        return np.stack([scan.hu(_nearest(z_mm, rank, step)) for step in steps], axis=-1)
 
     def image(self, hu: np.ndarray) -> np.ndarray:
         scaled = window(hu[self._seen(hu)], self.level_hu, self.width_hu)
@@ -103,7 +105,8 @@ class Window(Preprocessing):
         size = self.image_size
         near = [
             f"{self.channels} slices: x[..., c] is the one nearest to (c - {self.neighbours}) * {self.distance_mm} mm "
-            "above slice n along the body; the last one stands for those beyond the end."
+            "above slice n along the body, of two as near the one nearer to slice n; the last one stands for those "
+            "beyond the end."
         ]
         square = [f"{CROP_IN_WORDS}: keep that square of the slice."]
         return [
@@ -126,6 +129,15 @@ class Window(Preprocessing):
         )
 
 
+def _nearest(z_mm: np.ndarray, rank: int, step_mm: float) -> int:
+    """The slice nearest to `step_mm` above slice `rank`; of two as near, which rounding tells apart, the one nearer to
+    slice `rank`, whatever order files have.
+    """
+    off = np.abs(z_mm - z_mm[rank] - step_mm)
+    near = np.flatnonzero(off <= off.min() + TIE_MM)
+    return int(near[np.abs(z_mm[near] - z_mm[rank]).argmin()])
+
+
 def window(hu: np.ndarray, level_hu: float, width_hu: float) -> np.ndarray:
     """Scale HU linearly so that the window [level - width/2, level + width/2] becomes [-1, 1], clipped; float32.
 
@@ -141,6 +153,9 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if image.shape[:2] == size:
         return image
+    if image.ndim == 3 and image.shape[2] > MAX_CHANNELS:
+        parts = np.split(image, range(MAX_CHANNELS, image.shape[2], MAX_CHANNELS), axis=2)
+        return np.concatenate([resize_image(part, size) for part in parts], axis=2)
     shrinks = size[0] < image.shape[0]
     resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return resized.reshape(*size, *image.shape[2:])  # OpenCV drops a single channel

@@ -28,6 +28,25 @@ def test_a_step_is_taken_as_often_as_it_says_and_steps_draw_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("contrast_hu", {"factor": [0.7, 1.5], "shift_hu": [-40, 80]}),
+        ("affine", {"degrees": 15, "scale": 0.25, "shift": 0.1}),
+        ("gamma", {"power": [0.7, 1.5]}),
+        ("blur", {"pixels": 1.0}),
+        ("low_resolution", {"least": 0.5}),
+    ],
+)
+def test_each_of_five_channels_is_changed_as_if_it_were_alone(name: str, options: dict[str, object]) -> None:
+    images = np.stack([np.roll(SLICE, 5 * k, axis=0) for k in range(5)], axis=-1)
+    augmentation, entropy = step(name, **options), (0, 1, 2)
+    call = augmentation.of_hu if name == "contrast_hu" else augmentation
+    alone = [call(images[..., k : k + 1], MASK, entropy)[0] for k in range(5)]
+    together, _ = call(images, MASK, entropy)
+    assert together == pytest.approx(np.concatenate(alone, axis=-1), abs=0.05) and not np.array_equal(together, images)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         (

@@ -75,6 +75,13 @@ def test_what_is_cropped_goes_back_to_its_place() -> None:
     assert whole / square == pytest.approx((110 / 200) ** 2, abs=0.02)
 
 
+@pytest.mark.parametrize(("given", "size"), [((320, 260), 256), ((300, 300), 256), ((100, 100), 128), ((512, 512), 64)])
+def test_more_channels_than_opencv_takes_are_each_resized_alone(given: tuple[int, int], size: int) -> None:
+    image = np.random.default_rng(0).standard_normal((*given, 7)).astype(np.float32)
+    alone = [resize_image(image[..., k], (size, size)) for k in range(7)]
+    assert np.array_equal(resize_image(image, (size, size)), np.stack(alone, axis=-1))
+
+
 def test_each_channel_is_windowed_and_resized_like_the_slice_alone() -> None:
     hu = np.random.default_rng(0).integers(-500, 500, (40, 60, 3)).astype(np.int16)
     image = Window(16, 0, 800, neighbours=1).image(hu)
