@@ -8,12 +8,14 @@ from chaos_seg.command_help import answer_help
 if __name__ == "__main__":
     answer_help("evaluate")  # before the imports that take seconds
 
+import logging
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from chaos_seg.command_line import hydra_command
 from chaos_seg.config import EvaluateConfig, checked
+from chaos_seg.data.audit import audit
 from chaos_seg.errors import UserError
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.predictor import Predictor
@@ -21,6 +23,8 @@ from chaos_seg.reopened import open_run
 from chaos_seg.run_folder import RunFolder
 from chaos_seg.scoring.run import score_run
 from chaos_seg.training.checkpoints import keep_chosen, load_model
+
+log = logging.getLogger(__name__)
 
 
 @hydra_command("evaluate")
@@ -45,6 +49,11 @@ def main(cfg: DictConfig) -> None:
         raise UserError(
             f"{config.output}: expected a new folder, found something in it; name another with output=FOLDER."
         )
+    if data_hash != manifest["data"]["fingerprint"]:  # no training has looked at it
+        scans = [scan for of_side in sides.values() for scan in of_side]
+        for finding in audit(scans, run.split().sides)[1]:
+            if finding.level == "error":
+                log.warning("Audit error %s, patient %s: %s", finding.code, finding.patient, finding.text)
     own = config.checkpoint in ("best", "last")
     checkpoint = run.checkpoint(config.checkpoint) if own else Path(config.checkpoint)
     model, epoch = load_model(checkpoint)

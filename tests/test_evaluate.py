@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageOps
 
 Finish = Callable[..., tuple[int, str, str]]
 
@@ -29,6 +30,11 @@ def test_a_finished_run_is_scored_again_elsewhere(
         code, out, err = finish([*score, f"run={run}", "threshold=250", f"output={there}"], tmp_path)
         assert code == 1 and f"{there}: expected a new folder, found something in it" in err
     assert (run / "per_patient.csv").read_bytes() == table
+    tree = shutil.copytree(phantom_root, tmp_path / "tree")
+    for path in (tree / "Train_Sets" / "CT" / "4" / "Ground").iterdir():
+        ImageOps.mirror(Image.open(path)).save(path)
+    code, out, err = finish([*score, f"run={run}", f"root={tree}", "store=store", "output=mirrored"], tmp_path)
+    assert code == 0 and "Audit error mask_mirrored, patient 4: " in out + err
     code, out, err = finish(command(f"hydra.run.dir={run}", "epochs=5"), tmp_path)  # the folder is in use
     assert code == 1 and "resume it with resume=" in err
     assert not (run / ".hydra").exists()
