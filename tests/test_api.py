@@ -69,7 +69,7 @@ def test_a_model_is_trained_scored_saved_and_predicts_in_three_lines(segmenter: 
         chaos_seg.segment(np.where(liver, np.nan, hu), model)
     with pytest.raises(ValueError, match=r"expected spacing_mm between slices, rows and columns, three above 0, found"):
         chaos_seg.segment(hu, model, spacing_mm=(1, 1))
-    with pytest.raises(UserError, match=r"^slice 4 of 8: expected CT, found one value in all pixels"):
+    with pytest.raises(UserError, match=r"^slice 4 of 8: expected a picture, found one value in all pixels"):
         chaos_seg.segment(np.where(np.arange(len(hu))[:, None, None] == 3, 0, hu), model)
 
 

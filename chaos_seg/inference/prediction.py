@@ -91,8 +91,8 @@ def _expect_content(blank: np.ndarray, ranks: np.ndarray) -> None:
     first, last = (content[0], content[-1]) if len(content) else (0, 0)
     if within := sorted(int(ranks[place]) for place in np.flatnonzero(blank) if first < place < last):
         raise UserError(
-            f"{named_slices(within, len(blank))}: expected CT, found one value in all pixels, between slices with "
-            "content; restore what was lost, or take it out."
+            f"{named_slices(within, len(blank))}: expected a picture, found one value in all pixels, between slices "
+            "with content; restore what was lost, or take it out."
         )
 
 

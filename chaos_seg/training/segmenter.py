@@ -103,10 +103,8 @@ class Segmenter(Model, L.LightningModule):
     def _step(self, side: str, batch: Sample) -> torch.Tensor:
         mean_loss, counts = self._metrics(side)
         outputs = self(batch["image"])
-        logits, loss = (
-            outputs if isinstance(outputs, torch.Tensor) else outputs[0],
-            self._loss_of(outputs, batch["mask"]),
-        )
+        loss = self._loss_of(outputs, batch["mask"])
+        logits = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
         mean_loss.update(loss.detach(), len(logits))
         counts.update(torch.as_tensor(batch["index"]), logits.detach() > self.logit_threshold, batch["mask"] > 0.5)
         return loss

@@ -119,7 +119,9 @@ def test_a_blank_slice_within_a_scan_is_refused_and_one_at_its_end_is_padding(
     if blank == "at the end":
         assert predict_scan(scan, model, 127, True, False).mask.pixels().sum() == 7 * 396
         return
-    with pytest.raises(UserError, match=r"^slice 10 of 20: expected CT, found one value in all pixels, between slices"):
+    with pytest.raises(
+        UserError, match=r"^slice 10 of 20: expected a picture, found one value in all pixels, between slices"
+    ):
         predict_scan(scan, model, 127, True, False)
 
 

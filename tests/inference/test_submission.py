@@ -78,7 +78,7 @@ def test_the_largest_part_is_cut_from_bridges_in_mm_and_along_the_body(tmp_path:
     blank = replace(scan, read=lambda rank: hu[order[rank]] * (rank != 0))
     with pytest.raises(
         UserError,
-        match=r"^patient 3: expected a scan that can be predicted, found none:\n  1. slice 1 of 8: expected CT",
+        match=r"^patient 3: expected a scan that can be predicted, found none:\n  1. slice 1 of 8: expected a picture",
     ):
         predict_test_set([blank], predictor, 100, True, tmp_path)
 
