@@ -1,9 +1,12 @@
 """The model card: Hugging Face's sections, filled from the run."""
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
+import pytest
 import yaml
+from jinja2 import Template
 
 from chaos_seg.evaluation.statistics import mean_interval
 from chaos_seg.files import read_csv, read_json
@@ -45,3 +48,14 @@ def test_numbers_are_those_of_the_run(shared: Path) -> None:
     assert "- **Finetuned from model:** none; its weights were drawn at random\n" in card
     assert "- **loss.name:** bce\n" in card and "augmentation: rotation." in card
     assert "pixels of 11.56 to 11.56 mm" in card and f"torch {manifest['versions']['torch']}" in card
+
+
+@pytest.mark.parametrize(("begun", "photographs"), [(False, False), (False, True), (True, False), (True, True)])
+def test_what_a_model_began_with_is_named_whatever_came_between(begun: bool, photographs: bool) -> None:
+    template = files("chaos_seg.reporting").joinpath("templates/model_card.md").read_text()
+    (line,) = [line for line in template.splitlines() if "Finetuned from model" in line]
+    init = {"sha256": "abc", "numbers": 3, "of": 4} if begun else None
+    said = Template(line).render(manifest={"init": init}, model={"network": {"pretrained": photographs}})
+    assert ("SHA-256 abc, of which 3 of 4 numbers were taken" in said) == begun
+    assert ("weights for ImageNet" in said and "Apache License 2.0" in said) == photographs
+    assert ("drawn at random" in said) == (not begun and not photographs)
