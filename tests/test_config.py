@@ -74,7 +74,7 @@ def test_every_experiment_runs_two_steps(name: str, phantom_root: Path, tmp_path
         ("learning_rate=abc", "learning_rate: Value 'abc' of type 'str' could not be converted to Float"),
         ("+tpyo=1", "tpyo: Key 'tpyo' not in 'TrainConfig'"),
         ("epochs=0", "epochs=0: expected a number above 0"),
-        ("threshold=255", "threshold=255.0: expected a number between 0 and 255"),
+        ("threshold=255", "threshold=255.0: expected a number from 1 to below 255"),
         ("+trainer.tpyo=1", "trainer.tpyo: Key 'tpyo' not in 'TrainerConfig'"),
         ("num_workers=-1", "num_workers=-1: expected a number from 0"),
         ("half_size_epochs=400", "half_size_epochs=400: expected a share below 1 or a number below epochs=400"),

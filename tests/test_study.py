@@ -76,7 +76,7 @@ def test_failed_run_does_not_stop_the_rest_and_is_named(finished: Finished, tmp_
     assert code == 1 and "Traceback" not in said
     assert "Not finished: dice_at_300, iou_at_300; run the same command again to go on with them." in said
     assert manifest(tmp_path / "outputs" / "study_demo" / "iou_at_100")["status"] == "finished"
-    assert said.count("threshold=300.0: expected a number between 0 and 255") >= 2
+    assert said.count("threshold=300.0: expected a number from 1 to below 255") >= 2
 
 
 @pytest.fixture(scope="module")

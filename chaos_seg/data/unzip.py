@@ -1,5 +1,6 @@
 """Zips that hold scans, unpacked for a while; those of the challenge are chaos_seg.data.sources.archive's."""
 
+import errno
 import shutil
 import zipfile
 import zlib
@@ -44,6 +45,6 @@ def unzip(archive: Path, place: Path) -> None:
         raise UserError(f"{archive}: expected a zip, found a damaged one ({error!s:.200}); copy it again.") from None
     except BaseException as error:
         shutil.rmtree(place, ignore_errors=True)
-        if isinstance(error, OSError) and unusable_file(error) is None:  # such as a name that is too long
+        if isinstance(error, OSError) and (error.errno == errno.ENAMETOOLONG or unusable_file(error) is None):
             raise UserError(f"{archive}: it can't be unpacked ({error.strerror}); unpack it yourself.") from None
         raise
