@@ -17,6 +17,7 @@ from chaos_seg.command_line import hydra_command
 from chaos_seg.config import EvaluateConfig, checked
 from chaos_seg.data.audit import audit
 from chaos_seg.errors import UserError
+from chaos_seg.files import expect_new_folder
 from chaos_seg.inference.choices import chosen_device
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.reopened import open_run
@@ -45,10 +46,8 @@ def main(cfg: DictConfig) -> None:
             f"folder for the scores of {', '.join(what for what, differs in other.items() if differs)} with "
             "output=FOLDER."
         )
-    if config.output is not None and Path(config.output).exists() and any(Path(config.output).iterdir()):
-        raise UserError(
-            f"{config.output}: expected a new folder, found something in it; name another with output=FOLDER."
-        )
+    if config.output is not None:
+        expect_new_folder(Path(config.output))
     if data_hash != manifest["data"]["fingerprint"]:  # no training has looked at it
         scans = [scan for of_side in sides.values() for scan in of_side]
         for finding in audit(scans, run.split().sides)[1]:

@@ -34,6 +34,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def expect_new_folder(path: Path) -> None:
+    """Raises UserError: there is something at `path` that is no empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: expected a new folder, found something in it; name another with output=FOLDER.")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     with atomic_file(path) as file:
         file.write(data)

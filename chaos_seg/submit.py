@@ -19,6 +19,7 @@ from chaos_seg.config import SubmitConfig, checked
 from chaos_seg.data.sources.chaos import find_patients
 from chaos_seg.data.store import open_volumes
 from chaos_seg.errors import UserError
+from chaos_seg.files import expect_new_folder
 from chaos_seg.inference.choices import chosen_device, chosen_largest
 from chaos_seg.inference.predictor import Predictor
 from chaos_seg.inference.submission import completeness, pack, predict_test_set
@@ -36,8 +37,7 @@ def main(cfg: DictConfig) -> None:
     archive = output.with_name(f"{output.name}.zip")
     if archive.exists():
         raise UserError(f"{archive}: expected a new file, found one; name another output=FOLDER.")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output}: expected a new folder, found something in it; name another with output=FOLDER.")
+    expect_new_folder(output)
     trained = settings_of(run, config.root, config.store)
     root = trained.data.open().root
     folders = [p for p in find_patients(root).values() if p.dicom_dir.parent.parent.parent.name == "Test_Sets"]

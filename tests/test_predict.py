@@ -16,8 +16,8 @@ from chaos_seg.data.dicom import read_mask
 from chaos_seg.data.scan import Scan
 from chaos_seg.data.scans import choose, find_scans
 from chaos_seg.inference.formats import writers_for
+from chaos_seg.inference.mask import PackedMask
 from chaos_seg.inference.prediction import predict_scan
-from chaos_seg.inference.predictor import PackedMask
 from tests.points import same_points
 
 Write = Callable[..., list[Path]]

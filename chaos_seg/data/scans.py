@@ -147,8 +147,7 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut], modality: str
         taken = {path for scan in scans for path in scan.files}
         left_out += [_beside_chaos(path) for path in _files(root, left_out) if path not in taken]
         return scans, []
-    slices: list[Slice] = []
-    scans, zips, lost = [], [], len(left_out)
+    slices, scans, zips, lost = list[Slice](), [], [], len(left_out)
     paths = sorted(_files(root, left_out), key=lambda path: natural_key(str(path)))
     for path in tqdm(paths, "Looking at files", disable=None, leave=False):
         if path.name.startswith("."):
@@ -175,12 +174,13 @@ def _scans_below(root: Path, place: Path, left_out: list[LeftOut], modality: str
 
 def _beside_chaos(path: Path) -> LeftOut:
     """Why a file of a CHAOS tree that training does not read is left out."""
-    item = None if path.name.startswith(".") else read_place(path)
-    labels: list[LeftOut] = []
-    volume = is_nifti(path) and _nifti(path, path.parent, labels, "CT")
-    if isinstance(item, Slice) or volume or (path.suffix == ".zip" and not path.name.startswith("CHAOS_")):
+    if path.name.startswith("."):
+        return LeftOut(path, "a hidden file")
+    item, left = read_place(path), [LeftOut(path, "no CT slice of a CHAOS tree")]
+    volume = isinstance(item, Slice) or (is_nifti(path) and _nifti(path, path.parent, left, "CT"))
+    if volume or (path.suffix == ".zip" and not path.name.startswith("CHAOS_")):
         return LeftOut(path, "of a CHAOS tree DICOM_anon/*.dcm of patients is read: give it by itself", lost=True)
-    return item or [*labels, LeftOut(path, "no CT slice of a CHAOS tree")][0]
+    return item if isinstance(item, LeftOut) else left[-1]
 
 
 def _head(path: Path) -> bytes:

@@ -11,7 +11,6 @@ import torch
 from chaos_seg.data.appearance import TrainingRange
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation.temperature import by_temperature
-from chaos_seg.inference.mask import PackedMask
 from chaos_seg.networks.model import Model
 
 NEIGHBOURS = 64  # slices kept for those beside them
@@ -73,10 +72,6 @@ class Predictor:
         """The mean of passes(): float32 (rows, columns) for each slice."""
         for passes in self.passes(scan):
             yield self.mean(passes)
-
-    def mask(self, scan: Scan, threshold: float) -> PackedMask:
-        """Liver where 255 * probability is above the threshold."""
-        return PackedMask(probability * 255 > threshold for probability in self.probabilities(scan))
 
     def _seen_by(self, model: Model, batch: Sequence[np.ndarray], angle: float, scale: float) -> np.ndarray:
         images = [model.preprocessing.image(hu) for hu in batch]

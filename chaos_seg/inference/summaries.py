@@ -30,7 +30,7 @@ def _summary_of(search: Search, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         outcome = done.get(found.name)
         status = "not chosen" if outcome is None else "predicted" if outcome.failure is None else "failed"
         rest = {} if outcome is None else {"failure": outcome.failure, "refused": outcome.refused, **outcome.summary}
-        files = {"files": len(found.files), "first_file": found.files[0].name}
+        files = {"files": len(found.files), "first_file": next((path.name for path in found.files), None)}
         scans.append({"name": found.name, "about": found.about, "status": status, **files, **rest})
     left_out = [{"file": str(item.path), "reason": item.reason, "may_be_slices": item.lost} for item in search.left_out]
     return {

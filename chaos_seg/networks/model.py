@@ -58,30 +58,32 @@ class Model(nn.Module):
         # Chosen on validation patients when a run ends: of its logits, and whether its largest part alone is kept.
         self.temperature: float | None = None
         self.largest_component = False
-        self._expect_logits(getattr(self.net, "divisor", 1))
+        self.expect_logits()
 
-    def _expect_logits(self, divisor: int) -> None:
-        """Refuse before training what would fail in its first batch."""
-        size = self.preprocessing.image_size
+    def expect_logits(self, in_training: bool = False) -> None:
+        """Refuse a network that gives other logits than it should: in training maybe of several sizes, the whole one
+        first.
+        """
+        size, divisor = self.preprocessing.image_size, getattr(self.net, "divisor", 1)
         if size % divisor:
             raise UserError(f"image_size={size}: expected a multiple of {divisor} for this network; choose another.")
         side, name = min(size, divisor * -(-64 // divisor)), self.settings["network"]["name"]
         image = torch.zeros(2, self.preprocessing.channels, side, side)
-        for training in (False, True):
-            net = copy.deepcopy(self.net).train(training)  # whose running means may change
-            try:
-                with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                    given = net(image)
-            except Exception as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-                raise UserError(f"network {name}: it takes no images {tuple(image.shape)} ({reason:.200}).") from error
-            for one in given if training and isinstance(given, tuple | list) and given else [given]:
-                shape = tuple(getattr(one, "shape", [type(one).__name__]))
-                if len(shape) != 4 or shape[:2] != (2, 1) or (one is given and shape[2:] != (side, side)):
-                    raise UserError(
-                        f"network {name}: expected logits {(2, 1, side, side)} of images of that size, found {shape}"
-                        f"{' in training' * training}; choose other options of it."
-                    )
+        net = copy.deepcopy(self.net).train(in_training)  # whose running means may change
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                given = net(image)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise UserError(f"network {name}: it takes no images {tuple(image.shape)} ({reason:.200}).") from error
+        several = in_training and isinstance(given, tuple | list) and given
+        for number, one in enumerate(given if several else [given]):
+            shape = tuple(getattr(one, "shape", [type(one).__name__]))
+            if len(shape) != 4 or shape[:2] != (2, 1) or (number == 0 and shape[2:] != (side, side)):
+                raise UserError(
+                    f"network {name}: expected logits {(2, 1, side, side)} of images of that size, found {shape}"
+                    f"{' in training' * in_training}; choose other options of it."
+                )
 
     def forward(self, image: torch.Tensor) -> Any:
         """Logits (N, 1, H, W) of images (N, channels, H, W) in [-1, 1]; in training of a network with deep supervision

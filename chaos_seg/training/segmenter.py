@@ -47,6 +47,7 @@ class Segmenter(Model, L.LightningModule):
         seed: int = 0,
     ):
         super().__init__(network, loss, preprocessing, optimizer, scheduler, threshold, seed)
+        self.expect_logits(in_training=True)
         self.save_hyperparameters(self.settings)
         if begin := getattr(self.net, "begin", None):
             begin()  # with weights that it knows of; a trained model needs them no more

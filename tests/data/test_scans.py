@@ -258,10 +258,10 @@ def test_a_chaos_tree_is_read_as_training_reads_it(tree: Path, tmp_path: Path) -
     shutil.copy(max(folder.glob("*.dcm")), folder / "again")  # training takes .dcm alone
     result = search(tree)
     pairs, _ = pair_slices(find_patients(tree)["1"])
-    for name in ("77.zip", "x.nii.gz", "CHAOS_Train_Sets.zip"):
+    for name in ("77.zip", "x.nii.gz", "._x.nii.gz", "CHAOS_Train_Sets.zip"):
         (folder.parent / name).write_bytes(b"damaged")
     said = {item.path.name: item.lost for item in search(tree).left_out}
-    assert said["77.zip"] and said["x.nii.gz"] and not said["CHAOS_Train_Sets.zip"]
+    assert said["77.zip"] and said["x.nii.gz"] and not said["._x.nii.gz"] and not said["CHAOS_Train_Sets.zip"]
     assert result.scans[0].files == tuple(pair.path for pair in pairs) and result.scans[0].identity == identity
     assert result.scans[0].open().shape[0] == 7
     assert {item.path.name for item in result.left_out} > {"._i0000,0000b.dcm", ".DS_Store", "again"}

@@ -5,7 +5,7 @@ import pytest
 
 from chaos_seg.inference.alarms import alarms
 from chaos_seg.inference.confidence import Confidence
-from chaos_seg.inference.predictor import PackedMask
+from chaos_seg.inference.mask import PackedMask
 from tests.inference.blunt_liver import (
     COLUMNS,
     MIDDLE,

@@ -88,7 +88,9 @@ def test_the_largest_part_is_that_of_axial_slices_however_a_scan_lies(
     for name, axes in (("axial", (0, 1, 2)), ("sagittal", (2, 1, 0))):
         scan = find_scans(tmp_path / name).scans[0].open()
         model: Any = type("Threshold", (), {"passes": lambda _, seen: (seen.hu(k)[None] > 0.0 for k in range(10))})()
-        found = np.stack(predict_scan(scan, model, 127, True, False).mask).transpose(axes)
+        prediction = predict_scan(scan, model, 127, True, False)
+        found = np.stack(prediction.mask).transpose(axes)
+        assert prediction.appearance.spacing_mm == pytest.approx((6, 1.5, 3))  # z, y and x of the body
         given = np.stack([scan.hu(rank) > 0 for rank in range(scan.slices)]).transpose(axes)
         assert 0 < found.sum() < given.sum() and np.array_equal([*largest_component(given, (1.5, 3.0))], found)
 

@@ -75,12 +75,9 @@ def test_several_models_are_their_mean() -> None:
 
 def test_liver_is_above_the_threshold_not_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     plane = np.array([[99, 100, 101]]) / 255
-    monkeypatch.setattr(Predictor, "passes", lambda self, scan: iter([plane[None]]))
-    mask = predictor(Odds()).mask(scan_of(np.zeros((1, 3), np.int16)), 100)
-    assert mask[0].tolist() == [[False, False, True]] and mask.pixels().tolist() == [1]
     monkeypatch.setattr(Predictor, "passes", lambda self, scan: (plane[None] for rank in range(1) if scan.hu(rank).any))
     predicted = predict_scan(scan_of(np.zeros((1, 3), np.int16)), predictor(Odds()), 100, False, False)
-    assert predicted.mask[0].tolist() == [[False, False, True]]
+    assert predicted.mask[0].tolist() == [[False, False, True]] and predicted.mask.pixels().tolist() == [1]
 
 
 @pytest.mark.parametrize("up", [True, False])

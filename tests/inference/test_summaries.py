@@ -4,17 +4,23 @@ from pathlib import Path
 import pytest
 
 from chaos_seg.data.appearance import TrainingRange
-from chaos_seg.data.scans import LeftOut, Search
+from chaos_seg.data.scans import FoundScan, LeftOut, Search
 from chaos_seg.errors import UserError
 from chaos_seg.inference.outputs import Outcome
 from chaos_seg.inference.summaries import closing_words, write_summaries
 
 
 def test_every_file_left_out_is_in_the_summary_and_a_lost_one_in_the_last_words(tmp_path: Path) -> None:
-    search = Search([], [LeftOut(Path("a.txt"), "no CT", lost=False), LeftOut(Path("b.dcm"), "damaged", lost=True)])
+    empty = FoundScan("1", "1", str, (), "0 slices", lambda _: pytest.fail("it is not opened"))
+    search = Search(
+        [empty], [LeftOut(Path("a.txt"), "no CT", lost=False), LeftOut(Path("b.dcm"), "damaged", lost=True)]
+    )
     write_summaries(search, [], [None], tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert [one["file"] for one in summary["left_out"]] == ["a.txt", "b.dcm"] and summary["files_left_out"] == 2
+    assert summary["scans"] == [
+        {"name": "1", "about": "0 slices", "status": "not chosen", "files": 0, "first_file": None}
+    ]
     assert not (tmp_path / "summary.csv").exists()
     with pytest.raises(UserError, match="1 files or folders left out that may hold slices; see above"):
         closing_words(search, [], tmp_path)

@@ -99,7 +99,7 @@ def test_several_outputs_are_taken_in_training_alone(
         lambda self, image: torch.stack([plain(self, image)] * 2, 1) if self.training else plain(self, image),
     )
     with pytest.raises(UserError, match=r"found \(2, 2, 1, 32, 32\) in training; choose other options"):
-        model(network={"name": "odd"})
+        model(Segmenter, network={"name": "odd"})
     monkeypatch.setattr(Odd, "forward", lambda self, image: image @ image[:, :, :3])
     with pytest.raises(UserError, match=r"network odd: it takes no images \(2, 1, 32, 32\) \("):
         model(network={"name": "odd"})

@@ -36,7 +36,7 @@ def test_the_first_epochs_train_at_half_the_size_and_all_validate_at_the_whole(
     assert {size for in_training, size in seen if not in_training} == {config.image_size}
 
 
-def test_smaller_masks_are_those_that_any_other_has_and_no_smaller_in_sum() -> None:
+def test_smaller_masks_are_those_of_any_other_resize() -> None:
     rows, columns = np.indices((64, 64))
     for place in range(8):  # of an edge that halves many pixels
         mask = ((rows + place) // 9 + columns // 7) % 2 > 0
