@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     config = checked(EvaluateConfig, cfg)
     run = RunFolder(Path(config.run))
+    if config.output is not None:
+        expect_new_folder(Path(config.output))
     trained, sides, data_hash = open_run(run, config.root, config.store)
     manifest = run.manifest()
     other = {
@@ -46,8 +48,6 @@ def main(cfg: DictConfig) -> None:
             f"folder for the scores of {', '.join(what for what, differs in other.items() if differs)} with "
             "output=FOLDER."
         )
-    if config.output is not None:
-        expect_new_folder(Path(config.output))
     if data_hash != manifest["data"]["fingerprint"]:  # no training has looked at it
         scans = [scan for of_side in sides.values() for scan in of_side]
         for finding in audit(scans, run.split().sides)[1]:
