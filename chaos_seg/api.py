@@ -14,7 +14,7 @@ from chaos_seg.data.augmentation import Augmentation
 from chaos_seg.data.scan import Scan
 from chaos_seg.evaluation import counts
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
-from chaos_seg.evaluation.distances import BorderDistances
+from chaos_seg.evaluation.distances import border_distances
 from chaos_seg.evaluation.masks import check_masks
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.scores import SURFACE_TOLERANCE_MM
@@ -141,7 +141,7 @@ def score(predicted: np.ndarray, true: np.ndarray, spacing_mm: Sequence[float]) 
     predicted, true = predicted != 0, true != 0
     z, y, x = map(float, spacing_mm)
     counted = np.array([counts.count(p, t) for p, t in zip(predicted, true, strict=True)])
-    borders = BorderDistances(predicted, true, (z, y, x))
+    (borders,) = border_distances([predicted], true, (z, y, x))
     challenge = chaos_scores(predicted, true, (z, y, x), borders.mm(ends=False))
     case = Case(counted, list(predicted), list(true), (z, y, x))
     rest = {key: value for key, value in asdict(challenge).items() if key != "dice"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chaos_seg.evaluation.distances import BorderDistances
+from chaos_seg.evaluation.distances import border_distances
 from chaos_seg.evaluation.masks import bounding_box, check_masks, checked_spacing, intersection
 
 # The challenge's thresholds: no points below DICE_LIMIT, none above the others.
@@ -85,7 +85,7 @@ def chaos_scores(
         return ChaosScores(math.nan, math.nan, math.nan, math.nan)
     both = intersection(*boxes)
     common = int(np.count_nonzero(predicted[both].astype(bool) & reference[both].astype(bool)))
-    there, back = distances_mm or BorderDistances(predicted, reference, spacing_mm).mm(ends=False)
+    there, back = distances_mm or border_distances([predicted], reference, spacing_mm)[0].mm(ends=False)
     assd, mssd = _surface_distances(there, back)
     return ChaosScores(
         dice=2 * common / sum(sizes),

@@ -48,52 +48,77 @@ class Border:
         return [ends[:, ends[axis] == end] for axis, n in enumerate(self.shape) for end in {0, n - 1}]
 
 
+@dataclass(frozen=True)
 class BorderDistances:
-    """From each border voxel of two masks, mm to the nearest one of the other, found once for all that ask.
+    """From each border voxel of two masks, `a` and `b`, mm to the nearest one of the other; see border_distances().
 
     The challenge and MONAI differ in what lies behind the volume's end, and so in border voxels that are there alone.
-
-    Args:
-        predicted, reference: bool or integer (slices, rows, columns); any nonzero is liver.
-        spacing_mm: between slices, rows and columns.
-
-    Raises:
-        ValueError: not two masks of one volume, or spacing is not three positive numbers.
+    `there` and `back` are the distances to the other's inner voxels.
     """
 
-    def __init__(self, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> None:
-        check_masks(predicted, reference)
-        self._spacing = checked_spacing(spacing_mm)
-        self._a, self._b = Border.of(predicted), Border.of(reference)
-        self._to_inner = tuple(
-            self._lessened(np.full(one.voxels.shape[1], np.inf), one.voxels, other.voxels[:, other.inner])
-            for one, other in ((self._a, self._b), (self._b, self._a))
-        )
+    a: Border
+    b: Border
+    spacing: np.ndarray
+    there: np.ndarray
+    back: np.ndarray
 
     def mm(self, ends: bool) -> tuple[np.ndarray, np.ndarray]:
         """From the predicted border to the reference's, and back; infinite where the other has none.
 
         With `ends` also from and to where a mask leaves the volume.
         """
-        there, back = self._to_inner
         if not ends:
-            return there[self._a.inner], back[self._b.inner]
-        for face in self._b.faces:  # it is far from most, which its box tells
-            there = self._lessened(there, self._a.voxels, face)
-        for face in self._a.faces:
-            back = self._lessened(back, self._b.voxels, face)
+            return self.there[self.a.inner], self.back[self.b.inner]
+        there, back = self.there, self.back
+        for face in self.b.faces:  # it is far from most, which its box tells
+            there = _lessened(there, self.a.voxels, face, self.spacing)
+        for face in self.a.faces:
+            back = _lessened(back, self.b.voxels, face, self.spacing)
         return there, back
 
-    def _lessened(self, known: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """mm from each voxel of `a` to the nearest one of `b`, where that is less than what is known."""
-        if not a.size or not b.size:
-            return known
-        to_box = np.zeros(a.shape[1])
-        for places, low, high, mm in zip(a, b.min(axis=1), b.max(axis=1), self._spacing, strict=True):
-            to_box += (np.maximum(low - places, places - high).clip(0) * mm) ** 2
-        open_, known = np.flatnonzero(to_box < known**2), known.copy()
-        known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], b, self._spacing))
+
+def border_distances(
+    predictions: Sequence[np.ndarray], reference: np.ndarray, spacing_mm: Sequence[float]
+) -> list[BorderDistances]:
+    """Of each prediction, found once for all that ask; voxels that several of them share are looked at once.
+
+    Args:
+        predictions, reference: bool or integer (slices, rows, columns); any nonzero is liver.
+        spacing_mm: between slices, rows and columns.
+
+    Raises:
+        ValueError: not masks of one volume, or spacing is not three positive numbers.
+    """
+    for predicted in predictions:
+        check_masks(predicted, reference)
+    spacing = checked_spacing(spacing_mm)
+    borders, b = [Border.of(predicted) for predicted in predictions], Border.of(reference)
+    numbers = [np.ravel_multi_index(tuple(a.voxels), reference.shape) for a in borders]
+    asked = np.zeros(reference.size, bool)
+    for of_one in numbers:
+        asked[of_one] = True
+    every = np.flatnonzero(asked)
+    there = _to_inner(np.stack(np.unravel_index(every, reference.shape)), b, spacing)
+    return [
+        BorderDistances(a, b, spacing, there[np.searchsorted(every, of_one)], _to_inner(b.voxels, a, spacing))
+        for a, of_one in zip(borders, numbers, strict=True)
+    ]
+
+
+def _to_inner(voxels: np.ndarray, other: Border, spacing: np.ndarray) -> np.ndarray:
+    return _lessened(np.full(voxels.shape[1], np.inf), voxels, other.voxels[:, other.inner], spacing)
+
+
+def _lessened(known: np.ndarray, a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """mm from each voxel of `a` to the nearest one of `b`, where that is less than what is known."""
+    if not a.size or not b.size:
         return known
+    to_box = np.zeros(a.shape[1])
+    for places, low, high, mm in zip(a, b.min(axis=1), b.max(axis=1), spacing, strict=True):
+        to_box += (np.maximum(low - places, places - high).clip(0) * mm) ** 2
+    open_, known = np.flatnonzero(to_box < known**2), known.copy()
+    known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], b, spacing))
+    return known
 
 
 def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -146,19 +171,20 @@ def _plane_by_plane(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.nda
     height, width = (np.maximum(a.max(axis=1), b.max(axis=1)) - low + 1)[1:]
     (z, *place), (z_b, *place_b) = a - low[:, None], b - low[:, None]
     flat, flat_b = place[0] * width + place[1], place_b[0] * width + place_b[1]
-    planes = [(k, slice(*np.searchsorted(z, (k, k + 1)))) for k in np.unique(z).tolist()]
-    least = np.full(a.shape[1], np.inf)
-    nearest_first = sorted(np.unique(z_b).tolist(), key=lambda k_b: min(abs(k_b - k) for k, _ in planes))
-    for k_b in nearest_first:
-        between = {k: ((k - k_b) * spacing[0]) ** 2 for k, _ in planes}
-        open_planes = [(k, part) for k, part in planes if between[k] < least[part].max()]
-        if not open_planes:
+    planes, starts = np.unique(z, return_index=True)
+    parts = [slice(*ends) for ends in zip(starts, [*starts[1:], len(z)], strict=True)]
+    least, worst = np.full(a.shape[1], np.inf), np.full(len(planes), np.inf)
+    for k_b in sorted(np.unique(z_b), key=lambda k: np.abs(planes - k).min()):  # nearest first
+        between = ((planes - k_b) * spacing[0]) ** 2
+        if not (between < worst).any():
             continue
         outside = np.ones(height * width, bool)
         outside[flat_b[slice(*np.searchsorted(z_b, (k_b, k_b + 1)))]] = False
         within = _squared_mm(outside.reshape(height, width), spacing[1:]).ravel()
-        for k, part in open_planes:
-            np.minimum(least[part], within[flat[part]] + between[k], out=least[part])
+        for k in np.flatnonzero(between < worst):
+            nearer = within[flat[parts[k]]] + between[k]
+            least[parts[k]] = np.minimum(least[parts[k]], nearer)
+            worst[k] = least[parts[k]].max()
     return np.sqrt(least)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from chaos_seg.errors import UserError
 from chaos_seg.evaluation import counts as score
 from chaos_seg.evaluation.chaos_metrics import chaos_scores
 from chaos_seg.evaluation.counts import mean_defined
-from chaos_seg.evaluation.distances import BorderDistances
+from chaos_seg.evaluation.distances import border_distances
 from chaos_seg.evaluation.masks import largest_component
 from chaos_seg.evaluation.metrics import Case, metrics_of
 from chaos_seg.evaluation.surface import hd95_and_surface_dice
@@ -137,28 +137,15 @@ def challenge_scores(
         predicted, reference: bool or {0, 1}, (slices, rows, columns).
         spacing_mm: between slices, rows and columns.
     """
-    scores: list[ChallengeScore] = []
-    largest = np.stack([*largest_component(predicted, spacing_mm[1:])])
-    for masks, volume in (("as predicted", predicted), ("largest component", largest)):
-        if scores and (volume == predicted).all():
-            scores.append(replace(scores[0], masks=masks))
-            continue
-        borders = BorderDistances(volume, reference, spacing_mm)
+    scores, largest = [], np.stack([*largest_component(predicted, spacing_mm[1:])])
+    of_both = border_distances([predicted, largest], reference, spacing_mm)
+    volumes = ("as predicted", predicted), ("largest component", largest)
+    for (masks, volume), borders in zip(volumes, of_both, strict=True):
         metrics = chaos_scores(volume, reference, spacing_mm, borders.mm(ends=False))
-        hd95_mm, surface_dice = hd95_and_surface_dice(
-            volume, reference, spacing_mm, SURFACE_TOLERANCE_MM, borders.mm(ends=True)
-        )
-        scores.append(
-            ChallengeScore(
-                patient,
-                side,
-                masks,
-                **asdict(metrics),
-                score=metrics.score,
-                hd95_mm=hd95_mm,
-                surface_dice=surface_dice,
-            )
-        )
+        monais = borders.mm(ends=True)
+        hd95_mm, near = hd95_and_surface_dice(volume, reference, spacing_mm, SURFACE_TOLERANCE_MM, monais)
+        values = asdict(metrics) | {"score": metrics.score, "hd95_mm": hd95_mm, "surface_dice": near}
+        scores.append(ChallengeScore(patient, side, masks, **values))
     return scores
 
 

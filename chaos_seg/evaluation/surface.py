@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chaos_seg.evaluation.distances import BorderDistances
+from chaos_seg.evaluation.distances import border_distances
 from chaos_seg.evaluation.masks import check_masks, checked_spacing
 
 
@@ -40,7 +40,7 @@ def hd95_and_surface_dice(
     checked_spacing(spacing_mm)
     if not predicted.any() or not reference.any():
         return math.nan, 0.0 if predicted.any() or reference.any() else math.nan
-    exact = distances_mm or BorderDistances(predicted, reference, spacing_mm).mm(ends=True)
+    exact = distances_mm or border_distances([predicted], reference, spacing_mm)[0].mm(ends=True)
     there, back = (mm.astype(np.float32) for mm in exact)
     near = np.count_nonzero(there <= tolerance_mm) + np.count_nonzero(back <= tolerance_mm)
     return float(max(np.percentile(there, 95), np.percentile(back, 95))), near / (len(there) + len(back))

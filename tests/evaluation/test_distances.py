@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from chaos_seg.evaluation import distances
-from chaos_seg.evaluation.distances import MAX_SIDE, Border, BorderDistances, _squared_mm, nearest_mm
+from chaos_seg.evaluation.distances import MAX_SIDE, Border, _squared_mm, border_distances, nearest_mm
 from chaos_seg.evaluation.masks import border
 
 SPACING = np.array([2.5, 0.7, 0.8])
@@ -42,14 +42,15 @@ def test_border_where_the_volume_ends() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_borders_with_and_without_the_volumes_ends(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    blobs = [ndimage.gaussian_filter(rng.standard_normal((9, 24, 24)), 1.5) > 0.05 for _ in range(2)]
-    blobs[1][:, :, : 4 * seed] = False  # far from a part of the other's border
-    borders = BorderDistances(*blobs, SPACING)
-    for ends in (False, True):
-        a, b = (np.stack(np.nonzero(border(mask, outside=not ends))) for mask in blobs)
-        expected = brute(a, b, SPACING), brute(b, a, SPACING)
-        for found, true in zip(borders.mm(ends), expected, strict=True):
-            assert found == pytest.approx(true, rel=1e-14)
+    blobs = [ndimage.gaussian_filter(rng.standard_normal((9, 24, 24)), 1.5) > 0.05 for _ in range(3)]
+    blobs[2][:, :, : 4 * seed] = False  # far from a part of the other's border
+    reference = blobs.pop()
+    for mask, found in zip(blobs, border_distances(blobs, reference, SPACING), strict=True):
+        for ends in (False, True):
+            a, b = (np.stack(np.nonzero(border(one, outside=not ends))) for one in (mask, reference))
+            expected = brute(a, b, SPACING), brute(b, a, SPACING)
+            for distances_mm, true in zip(found.mm(ends), expected, strict=True):
+                assert distances_mm == pytest.approx(true, rel=1e-14)
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 0.7), (0.7, 0.8)])
