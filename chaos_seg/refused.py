@@ -34,6 +34,8 @@ def refused(error: CompactHydraException, conf: Path, command: str, arguments: S
     if found := re.match(r"Could not override '(.+?)'\.", str(error)):
         near = get_close_matches(found[1], _settings(conf, command, arguments), 1)
         meant = f"did you mean {near[0]}? " if near else ""
+        if ".options." in found[1]:  # of another library's network, whose options no file lists
+            meant += f"+{found[1]}=VALUE hands on an option of its own; "
         return f"{found[1]}: {command} has no such setting; {meant}{where}."
     return str(error)
 

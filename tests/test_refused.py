@@ -14,6 +14,12 @@ import pytest
         ("train", ("logger=[csv,tb]",), "logger=tb: expected one of csv, mlflow, tensorboard, wandb; "),
         ("train", ("epoch=3",), "epoch: train has no such setting; did you mean epochs? "),
         ("train", ("network=resunet", "network.fould=3"), "network.fould: train has no such setting; did you mean net"),
+        (
+            "train",
+            ("network=monai", "network.options.strdes=[2]"),
+            "network.options.strdes: train has no such setting; did you mean network.options.strides? "
+            "+network.options.strdes=VALUE hands on an option of its own; ",
+        ),
         ("train", ("xyzzy=3",), "xyzzy: train has no such setting; python -m chaos_seg.train --help lists"),
         ("train", ("--multirun", "loss=bce,dice", "seeds=1"), "seeds: train has no such setting; did you mean seed? "),
         ("train", ("dice",), "dice: expected SETTING=VALUE; "),
