@@ -1,5 +1,6 @@
 """Lightning's trainer with the options of a run: devices and precision, checkpoints, loggers and callbacks."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.loggers import EpochTable
 from chaos_seg.training.saving import AtomicCheckpointIO, RunCheckpoint
 
+log = logging.getLogger(__name__)
+
 
 def build_trainer(settings: Mapping[str, Any], folder: Path, plugins: Sequence[Any] = (), **options: Any) -> L.Trainer:
     """A Lightning trainer with a run's `trainer` settings and others on top, whose own files, if any, are in `folder`.
@@ -31,10 +34,20 @@ def build_trainer(settings: Mapping[str, Any], folder: Path, plugins: Sequence[A
         in_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # as Lightning chooses
         slurm = [SLURMEnvironment(auto_requeue=False)] if in_slurm else []
         options |= {"default_root_dir": folder, "plugins": [*plugins, *slurm]}
-        return L.Trainer(**{**settings, **options})
+        trainer = L.Trainer(**{**settings, **options})
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"trainer: {reason}; choose another trainer=... or trainer.<option>.") from None
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and trainer.precision.startswith("bf16") and _lacks_bfloat16():
+        log.warning("trainer.precision=%s: this processor has no bfloat16, 32-true is faster here", trainer.precision)
+    return trainer
+
+
+def _lacks_bfloat16() -> bool:
+    """Whether torch knows that the processor does not compute in bfloat16; older ones know nothing of it."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known) and not any(has for name, has in known.items() if "bf16" in name)
 
 
 def device_name(device: torch.device) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional
 
 from chaos_seg.errors import UserError
-from chaos_seg.networks.efficientnet import encoder, load_imagenet
+from chaos_seg.networks.efficientnet import Depthwise, encoder, load_imagenet
 from chaos_seg.networks.model import Model
 from chaos_seg.registry import NETWORKS
 from chaos_seg.training.checkpoints import FORMAT, load_model, write_checkpoint
@@ -44,6 +44,18 @@ def test_its_encoder_knows_a_photograph() -> None:
         x = functional.relu6(functional.batch_norm(x, *norm, eps=1e-3)).mean(dim=(2, 3))
         scores = functional.linear(x, given["_fc.weight"], given["_fc.bias"])
     assert scores.argmax() == MILITARY_UNIFORM
+
+
+def test_channels_alone_are_convolved_in_single_precision_within_mixed() -> None:
+    layer = Depthwise(8, 8, 5, padding=2, groups=8, bias=False)
+    image = torch.rand(1, 8, 16, 16, generator=torch.manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = layer(image.bfloat16())
+    assert mixed.dtype == torch.bfloat16 and (mixed == layer(image.bfloat16().float()).bfloat16()).all()
+    assert (mixed != functional.conv2d(image.bfloat16(), layer.weight.bfloat16(), padding=2, groups=8)).any()
+    assert layer(image).dtype == torch.float32
+    net = NETWORKS.build({"name": "efficientnet", "base": 2, "pretrained": False}, 1)
+    assert sum(isinstance(part, Depthwise) for part in net.modules()) == 16  # one in each block of the encoder
 
 
 def test_grey_is_the_same_in_one_channel_and_in_several() -> None:

@@ -11,6 +11,7 @@ from chaos_seg.config import TrainConfig
 from chaos_seg.data.preprocessing import resize_mask
 from chaos_seg.errors import UserError
 from chaos_seg.experiment import train
+from chaos_seg.files import read_csv
 from chaos_seg.training.levers import HalfSize
 from chaos_seg.training.segmenter import Segmenter, smaller_mask
 
@@ -112,6 +113,16 @@ def test_without_a_compiler_it_is_said_and_trained(
         train(configure("epochs=1", "compile=true"), tmp_path / "run")
     assert "torch.compile does not work here (" in caplog.text and "the run goes on without it" in caplog.text
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["compile"] in caplog.text
+
+
+def test_mixed_precision_on_a_cpu_learns_nearly_the_same(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    runs = []
+    for precision in ("32-true", "bf16-mixed"):
+        train(configure("epochs=2", f"trainer.precision={precision}"), tmp_path / precision)
+        last = torch.load(tmp_path / precision / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["state_dict"]["net.head.weight"].dtype == torch.float32
+        runs.append(float(read_csv(tmp_path / precision / "metrics.csv")[-1]["val/loss"]))
+    assert runs[0] != runs[1] == pytest.approx(runs[0], rel=0.02)
 
 
 def test_the_best_may_be_the_last(configure: Callable[..., TrainConfig], tmp_path: Path) -> None:
