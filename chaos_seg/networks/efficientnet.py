@@ -26,7 +26,7 @@ WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 
 class Depthwise(nn.Conv2d):
     """A convolution of each channel alone, on a CPU in single precision even where the rest is mixed: in bfloat16 its
-    backward pass takes up to nine times as long.
+    backward pass takes up to seven times as long.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
