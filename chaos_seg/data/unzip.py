@@ -40,7 +40,7 @@ def unzip(archive: Path, place: Path) -> None:
                 )
             for info in tqdm(entries, f"Unpacking {archive.name}", disable=None, leave=False):
                 zip_file.extract(info, place)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         shutil.rmtree(place, ignore_errors=True)
         raise UserError(f"{archive}: expected a zip, found a damaged one ({error!s:.200}); copy it again.") from None
     except BaseException as error:

@@ -43,7 +43,7 @@ def read_shared(path: Path) -> dict[str, bytes]:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 raise UserError(f"{path}: expected a shared model, found more than {MAX_BYTES >> 30} GiB; unpack it.")
             return _checked(path, lambda name: archive.read(f"{_root(archive)}{name}"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError(
             f"{path}: expected a shared model as it was handed on, found a damaged zip ({error!s:.100}); copy it again."
         ) from None
