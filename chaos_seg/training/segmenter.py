@@ -17,6 +17,7 @@ from chaos_seg.evaluation import counts as score
 from chaos_seg.networks.model import Model
 from chaos_seg.registry import LOSSES, OPTIMIZERS, SCHEDULERS
 from chaos_seg.training.checkpoints import FORMAT
+from chaos_seg.training.memory import lean_memory
 from chaos_seg.training.slice_counts import SliceCounts
 
 
@@ -72,6 +73,9 @@ class Segmenter(Model, L.LightningModule):
     def _dataset(self, side: str) -> Any:
         loader = self.trainer.train_dataloader if side == "train" else self.trainer.val_dataloaders
         return loader.dataset  # type: ignore[union-attr]
+
+    def on_fit_start(self) -> None:
+        lean_memory()
 
     def on_train_start(self) -> None:
         self.train_counts = SliceCounts(len(self._dataset("train"))).to(self.device)
