@@ -15,7 +15,7 @@ def lean_memory() -> None:
     size; and torch fills each new tensor with NaN when algorithms are to be deterministic, in case something reads
     what nothing has written. Results are the same to the last bit.
     """
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # musl has none
         mallopt(M_MMAP_MAX, 0)

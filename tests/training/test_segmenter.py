@@ -55,6 +55,13 @@ def test_is_a_lightning_module_with_adam_at_the_given_rate() -> None:
     assert optimizer.defaults == torch.optim.Adam([torch.zeros(1)], lr=1e-5).defaults
 
 
+def test_training_begins_with_lean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr("chaos_seg.training.segmenter.lean_memory", lambda: begun.append(True))
+    segmenter().on_fit_start()
+    assert begun == [True]
+
+
 def test_dropout_is_a_function_of_seed_epoch_batch_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(seed: int, epoch: int, batch: int, process: int) -> float:
         monkeypatch.setattr(Segmenter, "current_epoch", epoch)
