@@ -5,9 +5,9 @@
 All train the same network with the same loss, optimiser, batch and threads on the same slices. The bare loops have
 them ready as tensors in memory, one in the same memory layout (channels last), one contiguous, as most are written;
 chaos_seg reads them from the store, resizes, rotates, counts pixels by patient and logs. The loops have a process of
-their own, whose memory is as any process has it (chaos_seg/training/memory.py). Goals: at most 1.10 times the
-first, and the second at least 1.6 times as slow. Also the share of a training epoch that passes while the network
-waits for its next batch; goal: below 3 %.
+their own, whose memory is as any process has it (chaos_seg/training/memory.py). Goals: at most 1.10 times the first,
+and the second at least 1.6 times as slow. Also the share of a training epoch that passes while the network waits for
+its next batch; goal: below 3 %.
 """
 
 import argparse
@@ -38,33 +38,28 @@ BATCH = 8
 LAYOUTS = {"same layout": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
-class BareLoops:
-    """One training loop for each layout, over the same images and masks."""
-
-    def __init__(self, images: np.ndarray, masks: np.ndarray, learning_rate: float):
-        self.images, self.masks = torch.from_numpy(images), torch.from_numpy(masks)
-        self.nets = {name: UNet().to(memory_format=layout) for name, layout in LAYOUTS.items()}  # type: ignore[call-overload]
-        self.adam = {name: torch.optim.Adam(net.parameters(), lr=learning_rate) for name, net in self.nets.items()}
-
-    def epoch(self, name: str, slices: int | None = None) -> float:
-        """Train one epoch, of all slices or of the first; milliseconds a slice."""
-        net, optimizer, loss = self.nets[name], self.adam[name], LOSSES.build({"name": "dice"})
-        start, count = time.perf_counter(), slices or len(self.images)
-        for batch in torch.randperm(count).split(BATCH):
-            optimizer.zero_grad()
-            images = self.images[batch].contiguous(memory_format=LAYOUTS[name])
-            loss(net(images), self.masks[batch]).backward()
-            optimizer.step()
-        return 1000 * (time.perf_counter() - start) / count
+def bare_epoch(
+    net: UNet, optimizer: torch.optim.Optimizer, layout: torch.memory_format, images: torch.Tensor, masks: torch.Tensor
+) -> float:
+    """Train one epoch; milliseconds a slice."""
+    loss = LOSSES.build({"name": "dice"})
+    start = time.perf_counter()
+    for batch in torch.randperm(len(images)).split(BATCH):
+        optimizer.zero_grad()
+        loss(net(images[batch].contiguous(memory_format=layout)), masks[batch]).backward()
+        optimizer.step()
+    return 1000 * (time.perf_counter() - start) / len(images)
 
 
-def serve(loops: Connection, images: np.ndarray, masks: np.ndarray, learning_rate: float) -> None:
-    """In a process of its own: an epoch of each loop that is named."""
-    bare = BareLoops(images, masks, learning_rate)
-    for name in LAYOUTS:
-        bare.epoch(name, slices=2 * BATCH)  # warm up
-    while name := loops.recv():
-        loops.send(bare.epoch(name))
+def serve(asked: Connection, *slices: np.ndarray, learning_rate: float) -> None:
+    """In a process of its own: an epoch of the loop in each layout that is asked for, over images and masks."""
+    images, masks = map(torch.from_numpy, slices)
+    nets = {name: UNet().to(memory_format=layout) for name, layout in LAYOUTS.items()}  # type: ignore[call-overload]
+    adam = {name: torch.optim.Adam(net.parameters(), lr=learning_rate) for name, net in nets.items()}
+    for name, layout in LAYOUTS.items():
+        bare_epoch(nets[name], adam[name], layout, images[: 2 * BATCH], masks[: 2 * BATCH])  # warm up
+    while name := asked.recv():
+        asked.send(bare_epoch(nets[name], adam[name], LAYOUTS[name], images, masks))
 
 
 def seconds_waited(dataset_size: int) -> list[float]:
@@ -102,8 +97,8 @@ def main() -> None:
         dataset = SliceDataset(open_sides(config)[0]["train"], Window(args.size, 0, 2800))
         images, masks = (torch.stack([dataset[k][key] for k in range(len(dataset))]) for key in ("image", "mask"))
         loops, end = get_context("spawn").Pipe()
-        given = (end, images.numpy(), masks.numpy(), config.learning_rate)
-        get_context("spawn").Process(target=serve, args=given, daemon=True).start()
+        given, rate = (end, images.numpy(), masks.numpy()), {"learning_rate": config.learning_rate}
+        get_context("spawn").Process(target=serve, args=given, kwargs=rate, daemon=True).start()
 
         bare: dict[str, list[float]] = {name: [] for name in LAYOUTS}
         ours, shares = [], []
