@@ -143,8 +143,10 @@ def window(hu: np.ndarray, level_hu: float, width_hu: float) -> np.ndarray:
 
     Level 0 and width 2800 is the reference study's division by 1400.
     """
-    scaled = (hu.astype(np.float32) - level_hu) / (width_hu / 2)
-    return np.clip(scaled, -1.0, 1.0)
+    scaled = hu.astype(np.float32)  # and then in place, in half of the time
+    scaled -= level_hu
+    scaled /= width_hu / 2
+    return np.clip(scaled, -1.0, 1.0, out=scaled)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -170,5 +172,6 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape == size:
         return mask
     area = resize_image(mask.astype(np.float32), size)
-    every_other = np.indices(size).sum(axis=0) % 2
-    return np.where(area == 0.5, every_other, area > 0.5).astype(np.uint8)
+    odd_rows, odd_columns = (np.arange(n) % 2 > 0 for n in size)
+    every_other = odd_rows[:, None] != odd_columns
+    return ((area > 0.5) | (area == 0.5) & every_other).view(np.uint8)
