@@ -7,6 +7,7 @@ takes ten times as long where the masks agree.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -22,30 +23,58 @@ MANY_FAR = 50_000  # the same, of voxels with nothing near, which a KD-tree answ
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The voxels of a volume (slices, rows, columns), numbered row by row and plane by plane, and mm between them."""
+
+    shape: tuple[int, ...]
+    spacing: np.ndarray
+
+    @property
+    def plane(self) -> int:
+        """Voxels in a plane."""
+        return self.shape[1] * self.shape[2]
+
+    def places(self, numbers: np.ndarray) -> np.ndarray:
+        """Slice, row and column of voxels by number; (3, n)."""
+        return np.stack(np.unravel_index(numbers, self.shape))
+
+    def marked(self, numbers: np.ndarray) -> np.ndarray:
+        """The volume with nothing but these voxels; bool (slices, rows, columns)."""
+        volume = np.zeros(self.shape, bool)
+        volume.ravel()[numbers] = True
+        return volume
+
+    def by_plane(self, numbers: np.ndarray) -> tuple[np.ndarray, dict[int, slice]]:
+        """Ascending numbers, counted in their planes, and which of them each plane has that has some."""
+        ends = np.searchsorted(numbers, np.arange(self.shape[0] + 1) * self.plane)
+        parts = {plane: slice(*pair) for plane, pair in enumerate(pairwise(ends)) if pair[0] < pair[1]}
+        return numbers % self.plane, parts
+
+
+@dataclass(frozen=True)
 class Border:
-    """Border voxels (3, n) of a mask in the order of their planes; `inner` (n,) are those with background beside them,
-    the others have only the volume's end.
+    """Border voxels of a mask by number (n,), ascending; `inner` (n,) are those with background beside them, the others
+    have only the volume's end.
     """
 
     voxels: np.ndarray
     inner: np.ndarray
-    shape: tuple[int, ...]
 
     @classmethod
     def of(cls, mask: np.ndarray) -> "Border":
         """The border() of a mask, bool or integer (slices, rows, columns)."""
         box = bounding_box(mask, margin=1)  # a margin of background, except where the volume ends
-        inside = mask[box].astype(bool)
-        places = np.flatnonzero(border(inside, outside=False))
-        indices = np.unravel_index(places, inside.shape)  # a fifth of the time of np.argwhere
-        voxels = np.stack([index + part.start for index, part in zip(indices, box, strict=True)])
-        return cls(voxels, border(inside).ravel()[places], mask.shape)
+        inside, volume = mask[box].astype(bool), np.zeros(mask.shape, bool)
+        volume[box] = border(inside, outside=False)
+        voxels = np.flatnonzero(volume)
+        volume[box] = border(inside)
+        return cls(voxels, volume.ravel()[voxels])
 
-    @property
-    def faces(self) -> list[np.ndarray]:
+    def faces(self, grid: Grid) -> list[np.ndarray]:
         """The voxels that are not inner, by the face of the volume that they are on."""
-        ends = self.voxels[:, ~self.inner]
-        return [ends[:, ends[axis] == end] for axis, n in enumerate(self.shape) for end in {0, n - 1}]
+        ends = self.voxels[~self.inner]
+        on = grid.places(ends)
+        return [ends[on[axis] == end] for axis, n in enumerate(grid.shape) for end in {0, n - 1}]
 
 
 @dataclass(frozen=True)
@@ -58,7 +87,7 @@ class BorderDistances:
 
     a: Border
     b: Border
-    spacing: np.ndarray
+    grid: Grid
     there: np.ndarray
     back: np.ndarray
 
@@ -70,10 +99,10 @@ class BorderDistances:
         if not ends:
             return self.there[self.a.inner], self.back[self.b.inner]
         there, back = self.there, self.back
-        for face in self.b.faces:  # it is far from most, which its box tells
-            there = _lessened(there, self.a.voxels, face, self.spacing)
-        for face in self.a.faces:
-            back = _lessened(back, self.b.voxels, face, self.spacing)
+        for face in self.b.faces(self.grid):  # it is far from most, which its box tells
+            there = _lessened(there, self.a.voxels, face, self.grid)
+        for face in self.a.faces(self.grid):
+            back = _lessened(back, self.b.voxels, face, self.grid)
         return there, back
 
 
@@ -91,115 +120,137 @@ def border_distances(
     """
     for predicted in predictions:
         check_masks(predicted, reference)
-    spacing = checked_spacing(spacing_mm)
+    grid = Grid(reference.shape, checked_spacing(spacing_mm))
     borders, b = [Border.of(predicted) for predicted in predictions], Border.of(reference)
-    numbers = [np.ravel_multi_index(tuple(a.voxels), reference.shape) for a in borders]
-    asked = np.zeros(reference.size, bool)
-    for of_one in numbers:
-        asked[of_one] = True
-    every = np.flatnonzero(asked)
-    there = _to_inner(np.stack(np.unravel_index(every, reference.shape)), b, spacing)
+    every = np.flatnonzero(grid.marked(np.concatenate([a.voxels for a in borders])))
+    there = _to_inner(every, b, grid)
     return [
-        BorderDistances(a, b, spacing, there[np.searchsorted(every, of_one)], _to_inner(b.voxels, a, spacing))
-        for a, of_one in zip(borders, numbers, strict=True)
+        BorderDistances(a, b, grid, there[grid.marked(a.voxels).ravel()[every]], _to_inner(b.voxels, a, grid))
+        for a in borders
     ]
 
 
-def _to_inner(voxels: np.ndarray, other: Border, spacing: np.ndarray) -> np.ndarray:
-    return _lessened(np.full(voxels.shape[1], np.inf), voxels, other.voxels[:, other.inner], spacing)
+def _to_inner(voxels: np.ndarray, other: Border, grid: Grid) -> np.ndarray:
+    inner = other.voxels[other.inner]
+    return nearest_mm(voxels, inner, grid) if inner.size else np.full(voxels.shape, np.inf)
 
 
-def _lessened(known: np.ndarray, a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _lessened(known: np.ndarray, a: np.ndarray, b: np.ndarray, grid: Grid) -> np.ndarray:
     """mm from each voxel of `a` to the nearest one of `b`, where that is less than what is known."""
     if not a.size or not b.size:
         return known
-    to_box = np.zeros(a.shape[1])
-    for places, low, high, mm in zip(a, b.min(axis=1), b.max(axis=1), spacing, strict=True):
-        to_box += (np.maximum(low - places, places - high).clip(0) * mm) ** 2
+    to_box = np.zeros(a.shape)
+    for places, others, mm in zip(grid.places(a), grid.places(b), grid.spacing, strict=True):
+        to_box += (np.maximum(others.min() - places, places - others.max()).clip(0) * mm) ** 2
     open_, known = np.flatnonzero(to_box < known**2), known.copy()
-    known[open_] = np.minimum(known[open_], nearest_mm(a[:, open_], b, spacing))
+    known[open_] = np.minimum(known[open_], nearest_mm(a[open_], b, grid))
     return known
 
 
-def nearest_mm(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """From each voxel of `a` (3, n), mm to the nearest one of `b` (3, m).
+def nearest_mm(a: np.ndarray, b: np.ndarray, grid: Grid) -> np.ndarray:
+    """From each voxel of `a` (n,), mm to the nearest one of `b` (m,), both by number and ascending.
 
     Exact: a voxel is done at the first distance at which it has a neighbour in `b`, and _neighbours() leaves out none
     that is nearer.
     """
-    if not a.size:
-        return np.zeros(0)
-    if a.shape[1] > max(MANY, 4 * b.shape[1]):  # most of them have nothing near
-        return _plane_by_plane(a, b, spacing)
-    distances = np.full(a.shape[1], np.nan)
-    # Voxels of `a` outside of here have nothing of `b` in reach.
-    low = np.maximum(a.min(axis=1), b.min(axis=1)) - REACH
-    high = np.minimum(a.max(axis=1), b.max(axis=1)) + REACH
-    left = np.flatnonzero(_inside(a, low, high))
-    if len(left):
-        low, high = low - REACH, high + REACH  # so that all neighbours lie inside the grid
-        shape = high - low + 1
-        strides = np.array([shape[1] * shape[2], shape[2], 1])
-        grid = np.zeros(shape.prod(), bool)
-        grid[strides @ b[:, _inside(b, low, high)] - strides @ low] = True
-        places = strides @ a[:, left] - strides @ low
-        for distance, offsets in _neighbours(spacing):
-            hit = np.zeros(len(left), bool)
-            for step in offsets @ strides:
-                hit |= grid[places + step]
-            distances[left[hit]] = distance
-            left, places = left[~hit], places[~hit]
-            if not len(left):
-                break
+    if len(a) > max(MANY, 4 * len(b)):  # most of them have nothing near
+        return _plane_by_plane(a, b, grid)
+    distances = _by_neighbours(a, b, grid)
     rest = np.isnan(distances)
-    if np.count_nonzero(rest) > MANY_FAR or (rest.any() and b.shape[1] > MANY):
-        distances[rest] = _plane_by_plane(a[:, rest], b, spacing)
+    if np.count_nonzero(rest) > MANY_FAR or (rest.any() and len(b) > MANY):
+        distances[rest] = _plane_by_plane(a[rest], b, grid)
     elif rest.any():
         # The defaults (16, compact, balanced) take twice as long to build and from afar three times as long to ask.
-        tree = cKDTree(b.T * spacing, 64, compact_nodes=False, balanced_tree=False)
-        distances[rest] = tree.query(a[:, rest].T * spacing)[0]
+        tree = cKDTree(grid.places(b).T * grid.spacing, 64, compact_nodes=False, balanced_tree=False)
+        distances[rest] = tree.query(grid.places(a[rest]).T * grid.spacing)[0]
     return distances
 
 
-def _plane_by_plane(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """nearest_mm() of voxels in the order of their planes, in a time that hardly depends on how many they are.
+def _by_neighbours(a: np.ndarray, b: np.ndarray, grid: Grid) -> np.ndarray:
+    """nearest_mm() of voxels with one of `b` in reach; NaN for the others."""
+    distances, places, places_b = np.full(a.shape, np.nan), grid.places(a), grid.places(b)
+    if not a.size or not b.size:
+        return distances
+    # Voxels of `a` outside of here have nothing of `b` in reach.
+    low = np.maximum(places.min(axis=1), places_b.min(axis=1)) - REACH
+    high = np.minimum(places.max(axis=1), places_b.max(axis=1)) + REACH
+    left = np.flatnonzero(_inside(places, low, high))
+    low, shape = low - REACH, high - low + 1 + 2 * REACH  # so that all neighbours lie inside
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    if not left.size:
+        return distances
+    marked = np.zeros(shape.prod(), bool)
+    marked[strides @ (places_b[:, _inside(places_b, low, low + shape - 1)] - low[:, None])] = True
+    here = strides @ (places[:, left] - low[:, None])
+    for distance, offsets in _neighbours(grid.spacing):
+        hit = np.zeros(len(left), bool)
+        for step in offsets @ strides:
+            hit |= marked[here + step]
+        distances[left[hit]] = distance
+        left, here = left[~hit], here[~hit]
+        if not len(left):
+            break
+    return distances
+
+
+def _plane_by_plane(a: np.ndarray, b: np.ndarray, grid: Grid) -> np.ndarray:
+    """nearest_mm() in a time that hardly depends on how many voxels there are.
 
     The square of the distance to the nearest voxel of a plane of `b` is that within the plane and that between the
-    planes; the least over all planes is sought.
+    planes; the least over all planes is sought. One plane in eight comes first: the others are looked at no further
+    from `a` than these have something.
     """
-    low = np.minimum(a.min(axis=1), b.min(axis=1))
-    height, width = (np.maximum(a.max(axis=1), b.max(axis=1)) - low + 1)[1:]
-    (z, *place), (z_b, *place_b) = a - low[:, None], b - low[:, None]
-    flat, flat_b = place[0] * width + place[1], place_b[0] * width + place_b[1]
-    planes, starts = np.unique(z, return_index=True)
-    parts = [slice(*ends) for ends in zip(starts, [*starts[1:], len(z)], strict=True)]
-    least, worst = np.full(a.shape[1], np.inf), np.full(len(planes), np.inf)
-    for k_b in sorted(np.unique(z_b), key=lambda k: np.abs(planes - k).min()):  # nearest first
-        between = ((planes - k_b) * spacing[0]) ** 2
-        if not (between < worst).any():
+    (pixels, parts), (pixels_b, parts_b) = grid.by_plane(a), grid.by_plane(b)
+    planes, of_plane = np.array(list(parts)), list(parts.values())
+    low, high = _ends(pixels, grid)
+    low_b, high_b = _ends(pixels_b, grid)
+    least, worst = np.full(a.shape, np.inf), np.full(len(planes), np.inf)
+    whole = np.minimum(low, low_b), np.maximum(high, high_b)
+    outside = np.ones(grid.shape[1:], bool)
+    squares = np.zeros(grid.shape[1:], np.float32 if _even(whole[1] - whole[0], grid.spacing[1:]) else float)
+    for done, k_b in enumerate(sorted(parts_b, key=lambda k: k % 8 > 0), 1):
+        between = ((planes - k_b) * grid.spacing[0] / grid.spacing[1]) ** 2
+        asking = np.flatnonzero(between < worst)
+        if not len(asking):
             continue
-        outside = np.ones(height * width, bool)
-        outside[flat_b[slice(*np.searchsorted(z_b, (k_b, k_b + 1)))]] = False
-        within = _squared_mm(outside.reshape(height, width), spacing[1:]).ravel()
-        for k in np.flatnonzero(between < worst):
-            nearer = within[flat[parts[k]]] + between[k]
-            least[parts[k]] = np.minimum(least[parts[k]], nearer)
-            worst[k] = least[parts[k]].max()
-    return np.sqrt(least)
+        reach = np.sqrt(worst[asking].max()) * grid.spacing[1] / grid.spacing[1:] + 1
+        ends = np.maximum(low - reach, whole[0]), np.minimum(high + reach, whole[1])
+        box = tuple(slice(int(start), int(stop)) for start, stop in zip(*ends, strict=True))
+        outside.ravel()[pixels_b[parts_b[k_b]]] = False
+        if not outside[box].all():
+            squares[box] = _squares(outside[box], grid.spacing[1:])
+            for k in asking:
+                found = squares.take(pixels[of_plane[k]]) + between[k]
+                np.minimum(least[of_plane[k]], found, out=least[of_plane[k]])
+        outside.ravel()[pixels_b[parts_b[k_b]]] = True
+        if done % 8 == 0:
+            worst = np.array([least[part].max() for part in of_plane])
+    return np.sqrt(least) * grid.spacing[1]
 
 
-def _squared_mm(outside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """From each pixel that is `outside` the square of the distance to the nearest that is not."""
-    if spacing[0] != spacing[1] or max(outside.shape) > MAX_SIDE:
-        within: np.ndarray = ndimage.distance_transform_edt(outside, sampling=spacing) ** 2
+def _ends(pixels: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The first row and column of pixels by number, and the last plus one."""
+    places = np.stack(np.divmod(pixels, grid.shape[2]))
+    return places.min(axis=1), places.max(axis=1) + 1
+
+
+def _even(shape: Sequence[int] | np.ndarray, spacing: np.ndarray) -> bool:
+    """Whether OpenCV's distances are exact in a plane of this shape."""
+    return bool(spacing[0] == spacing[1] and max(shape) <= MAX_SIDE)
+
+
+def _squares(outside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """From each pixel that is `outside` the square of the distance to the nearest that is not, in heights of a row."""
+    if not _even(outside.shape, spacing):
+        within: np.ndarray = ndimage.distance_transform_edt(outside, sampling=spacing / spacing[0]) ** 2
         return within
-    pixels = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.rint(pixels.astype(np.float64) ** 2) * spacing[0] ** 2  # roots of whole numbers
+    pixels = cv2.distanceTransform(outside.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.rint(np.square(pixels, out=pixels), out=pixels)  # roots of whole numbers
 
 
-def _inside(voxels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _inside(places: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Which of the voxels (3, n) lie from `low` to `high`; bool (n,)."""
-    return np.all((voxels >= low[:, None]) & (voxels <= high[:, None]), axis=0)
+    return np.all((places >= low[:, None]) & (places <= high[:, None]), axis=0)
 
 
 def _neighbours(spacing: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from chaos_seg.evaluation import distances
-from chaos_seg.evaluation.distances import MAX_SIDE, Border, _squared_mm, border_distances, nearest_mm
+from chaos_seg.evaluation.distances import MAX_SIDE, Border, Grid, _squares, border_distances, nearest_mm
 from chaos_seg.evaluation.masks import border
 
 SPACING = np.array([2.5, 0.7, 0.8])
@@ -24,19 +24,36 @@ def test_distances_are_those_of_all_pairs(
     a, b = (np.stack(np.nonzero(rng.random((7, 15, 12)) < share)) for share in (0.4, 0.05))
     b[1] += shift
     monkeypatch.setattr(distances, "MANY", many)
-    for one, other in ((a, b), (b, a)):
-        assert nearest_mm(one, other, spacing) == pytest.approx(brute(one, other, spacing), rel=1e-14)
+    grid = Grid((7, 15 + shift, 12), spacing)
+    numbers_a, numbers_b = (np.ravel_multi_index(tuple(places), grid.shape) for places in (a, b))
+    assert nearest_mm(numbers_a, numbers_b, grid) == pytest.approx(brute(a, b, spacing), rel=1e-14)
+    assert nearest_mm(numbers_b, numbers_a, grid) == pytest.approx(brute(b, a, spacing), rel=1e-14)
+
+
+@pytest.mark.parametrize("spacing", [SPACING, np.array([2.5, 0.7, 0.7])])
+def test_planes_are_looked_at_no_further_than_some_of_them_need(
+    spacing: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distances, "MANY", 0)
+    rng, grid = np.random.default_rng(0), Grid((40, 90, 120), spacing)
+    marked, other = np.zeros(grid.shape, bool), rng.random(grid.shape) < 0.001
+    marked[:, 20:30, 30:50] = rng.random((40, 10, 20)) < 0.05
+    other[3:14] = other[20] = False
+    other[5, 80, 100] = other[20, 25, 40] = True  # far from all of the marked; a single one amid them
+    a, b = (np.flatnonzero(volume) for volume in (marked, other))
+    assert nearest_mm(a, b, grid) == pytest.approx(brute(grid.places(a), grid.places(b), spacing), rel=1e-14)
 
 
 def test_border_where_the_volume_ends() -> None:
     mask = np.zeros((4, 6, 6), bool)
     mask[:, :4, 1:5] = True  # leaves the volume on both ends of the first axis, and at the start of the second
     found = Border.of(mask)
-    assert {tuple(v) for v in found.voxels[:, found.inner].T} == {
-        (z, y, x) for z in range(4) for y in range(4) for x in (1, 4)
-    } | {(z, 3, x) for z in range(4) for x in range(1, 5)}
+    places = np.unravel_index(found.voxels[found.inner], mask.shape)
+    assert set(zip(*places, strict=True)) == {(z, y, x) for z in range(4) for y in range(4) for x in (1, 4)} | {
+        (z, 3, x) for z in range(4) for x in range(1, 5)
+    }
     with_six_neighbours = 2 * 2 * 2
-    assert found.voxels.shape[1] == mask.sum() - with_six_neighbours
+    assert len(found.voxels) == mask.sum() - with_six_neighbours
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -62,4 +79,5 @@ def test_squares_in_a_plane_are_exact_up_to_its_corners(spacing: tuple[float, fl
         outside = np.ones(shape, bool)
         outside[tuple(zip(*points, strict=True))] = False
         each = [((rows - y) * spacing[0]) ** 2 + ((columns - x) * spacing[1]) ** 2 for y, x in points]
-        np.testing.assert_allclose(_squared_mm(outside, np.array(spacing)), np.min(each, axis=0), rtol=1e-12)
+        found = _squares(outside, np.array(spacing)).astype(float) * spacing[0] ** 2
+        np.testing.assert_allclose(found, np.min(each, axis=0), rtol=1e-12)
