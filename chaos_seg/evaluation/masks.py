@@ -181,7 +181,8 @@ def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
     filled = (framed > 0).astype(np.uint8)
     cv2.floodFill(filled, None, (0, 0), 2)  # all that leads to the frame; holes would take the depth of what is noisy
     depth = cv2.distanceTransform((filled != 2).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    piece, depths = framed[framed > 0] - 1, depth[framed > 0]
+    inside = np.flatnonzero(framed)
+    piece, depths = framed.ravel()[inside] - 1, depth.ravel()[inside]
     return np.stack([np.bincount(piece, minlength=count), np.bincount(piece, depths, count)])
 
 
@@ -190,11 +191,11 @@ def _touching(above: np.ndarray, below: np.ndarray, reach: int) -> np.ndarray:
 
     Pixels around a pixel of a piece are of no other, so that only one with none above it has to look around.
     """
-    framed, count = np.pad(above, 1).ravel(), np.int64(below.max(initial=1))
-    rows, columns = np.divmod(np.flatnonzero(below), below.shape[1])
-    labels, places = below[rows, columns] - 1, (rows + 1) * (below.shape[1] + 2) + columns + 1
-    covered = framed[places] > 0
-    pairs = [_pairs(framed[places[covered]], labels[covered], count)]
+    framed, framed_below = (np.pad(labels, 1).ravel() for labels in (above, below))
+    count, places = np.int64(below.max(initial=1)), np.flatnonzero(framed_below)
+    labels, over = framed_below[places] - 1, framed[places]
+    covered = over > 0
+    pairs = [_pairs(over[covered], labels[covered], count)]
     open_labels, open_places = labels[~covered], places[~covered]
     for down, right in product(range(-reach, reach + 1), repeat=2):
         beside = framed[open_places + down * (below.shape[1] + 2) + right]
