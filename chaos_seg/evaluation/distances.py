@@ -122,7 +122,7 @@ def border_distances(
     for predicted in predictions:
         check_masks(predicted, reference)
     grid = Grid(reference.shape, checked_spacing(spacing_mm))
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:  # nearly all of it runs in NumPy, SciPy and OpenCV, which let threads run
         b, *borders = pool.map(Border.of, [reference, *predictions])
         back = pool.map(lambda a: _to_inner(b.voxels, a, grid), borders)
         every = np.flatnonzero(grid.marked(np.concatenate([a.voxels for a in borders])))
