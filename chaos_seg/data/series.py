@@ -259,7 +259,7 @@ def _expect_decoders(slices: Sequence[Slice]) -> None:
         if syntax in pydicom.uid.AllTransferSyntaxes and syntax.is_encapsulated:
             try:
                 available = get_decoder(syntax).is_available
-            except NotImplementedError:
+            except NotImplementedError:  # pydicom, of a syntax for which it has no decoder at all
                 available = False
             if not available:
                 raise UserError(

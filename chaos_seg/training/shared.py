@@ -26,7 +26,7 @@ def is_shared(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return _root(archive) is not None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):  # no zip, or one that zipfile can't open
         return False
 
 

@@ -143,10 +143,8 @@ def window(hu: np.ndarray, level_hu: float, width_hu: float) -> np.ndarray:
 
     Level 0 and width 2800 is the reference study's division by 1400.
     """
-    scaled = hu.astype(np.float32)  # and then in place, in half of the time
-    scaled -= level_hu
-    scaled /= width_hu / 2
-    return np.clip(scaled, -1.0, 1.0, out=scaled)
+    scaled = (hu.astype(np.float32) - level_hu) / (width_hu / 2)
+    return np.clip(scaled, -1.0, 1.0)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

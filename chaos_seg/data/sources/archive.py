@@ -90,7 +90,9 @@ def _receipt(root: Path, md5: str) -> Path:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """The zip for reading; what zipfile raises for a damaged one becomes a UserError."""
+    """The zip for reading; what zipfile raises for one that is damaged, or packed in a way that it does not know
+    (NotImplementedError), becomes a UserError.
+    """
     if not archive.is_file():
         raise UserError(f"{archive}: expected a zip of the CHAOS challenge, found no such file; name another.")
     try:
